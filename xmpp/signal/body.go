@@ -1,0 +1,224 @@
+package signal
+
+import (
+	"bytes"
+	"encoding/hex"
+	"fmt"
+)
+
+// kind is the number of a body on the wire.
+type kind uint8
+
+const (
+	kindVector      kind = 1
+	kindAnnounce    kind = 2
+	kindHave        kind = 3
+	kindDrop        kind = 4
+	kindDialBack    kind = 5
+	kindLogRequest  kind = 6
+	kindLog         kind = 7
+	kindSyncRequest kind = 8
+)
+
+// Limits of the parts of a body. The size of the whole is bounded by MaxSealed.
+const (
+	maxClone = 64   // bytes of a clone id
+	maxRef   = 1024 // bytes of a reference name
+	maxKey   = 1024 // bytes of a git-annex key
+	maxAddr  = 255  // bytes of an address or service name
+	maxHeads = 256
+	maxKeys  = 1024
+	maxLinks = 16
+)
+
+// A Hash is the name of a git object (SHA-1).
+type Hash [20]byte
+
+// String returns the hash in hex, as git writes it.
+func (h Hash) String() string { return hex.EncodeToString(h[:]) }
+
+// IsZero reports whether h is the zero hash, git's way to say "none".
+func (h Hash) IsZero() bool { return h == Hash{} }
+
+// UnmarshalCBOR takes a byte string of exactly 20 bytes.
+func (h *Hash) UnmarshalCBOR(raw []byte) error { return byteString(h[:], raw) }
+
+// A Digest is a SHA-256.
+type Digest [32]byte
+
+// String returns the digest in hex.
+func (d Digest) String() string { return hex.EncodeToString(d[:]) }
+
+// UnmarshalCBOR takes a byte string of exactly 32 bytes.
+func (d *Digest) UnmarshalCBOR(raw []byte) error { return byteString(d[:], raw) }
+
+// A Ticket names one asked-for dial back. It is random and used once.
+type Ticket [16]byte
+
+// UnmarshalCBOR takes a byte string of exactly 16 bytes.
+func (t *Ticket) UnmarshalCBOR(raw []byte) error { return byteString(t[:], raw) }
+
+// byteString sets dst to the CBOR byte string raw, which must be of the same
+// length: the decoder by itself pads, cuts, and takes arrays of numbers.
+func byteString(dst, raw []byte) error {
+	head := []byte{0x40 | byte(len(dst))} // RFC 8949, section 3, major type 2
+	if len(dst) > 23 {
+		head = []byte{0x58, byte(len(dst))}
+	}
+	value, ok := bytes.CutPrefix(raw, head)
+	if !ok || len(value) != len(dst) {
+		return fmt.Errorf("not a byte string of %d bytes", len(dst))
+	}
+	copy(dst, value)
+	return nil
+}
+
+// A Link is one way in which the sender can be dialled.
+type Link struct {
+	Kind     string `cbor:"1,keyasint"` // "host", "lan", "static"
+	Addr     string `cbor:"2,keyasint"` // host:port
+	Priority int    `cbor:"3,keyasint"` // higher is tried first
+	HostID   string `cbor:"4,keyasint,omitempty"`
+}
+
+// A Vector is the state of a clone: the last one is always true, whatever was
+// lost before it. It is broadcast as presence.
+type Vector struct {
+	Head    string          `cbor:"1,keyasint,omitempty"` // reference that HEAD points to; "" when detached
+	Heads   map[string]Hash `cbor:"2,keyasint,omitempty"` // full reference names; may be a part, see Fit
+	Refs    Digest          `cbor:"3,keyasint"`           // RefsDigest of all heads and tags
+	Annex   Hash            `cbor:"4,keyasint"`           // git-annex branch; zero when there is none
+	Members Digest          `cbor:"5,keyasint"`           // digest of the member log
+	Links   []Link          `cbor:"6,keyasint,omitempty"` // at most 16
+	Keys    uint64          `cbor:"7,keyasint"`           // number of keys whose content is present
+	Want    []string        `cbor:"8,keyasint,omitempty"` // some keys that are wanted, newest first
+}
+
+// An Announce says that a reference moved, and carries the new objects when they
+// are small.
+type Announce struct {
+	Ref       string   `cbor:"1,keyasint"`           // full reference name
+	Old       Hash     `cbor:"2,keyasint"`           // zero: created
+	New       Hash     `cbor:"3,keyasint"`           // zero: deleted
+	Pack      []byte   `cbor:"4,keyasint,omitempty"` // thin pack from Old to New
+	Annex     Hash     `cbor:"5,keyasint"`           // git-annex branch now
+	AnnexPack []byte   `cbor:"6,keyasint,omitempty"`
+	Keys      []string `cbor:"7,keyasint,omitempty"` // keys whose content this clone now has
+	Merged    []Hash   `cbor:"8,keyasint,omitempty"` // heads of others that New contains
+}
+
+// Have says that the content of keys arrived.
+type Have struct {
+	Keys []string `cbor:"1,keyasint"`
+}
+
+// Drop says that the content of keys is gone.
+type Drop struct {
+	Keys []string `cbor:"1,keyasint"`
+}
+
+// DialBack asks the receiver, who could not be dialled, to dial the sender.
+type DialBack struct {
+	Ticket  Ticket `cbor:"1,keyasint"`
+	Service string `cbor:"2,keyasint"`
+	Links   []Link `cbor:"3,keyasint"`
+}
+
+// LogRequest asks for the member log.
+type LogRequest struct{}
+
+// Log carries the member log as grove.Marshal writes it.
+type Log struct {
+	Entries []byte `cbor:"1,keyasint"`
+}
+
+// SyncRequest asks the receiver to look at the sender's state now.
+type SyncRequest struct{}
+
+func (Vector) kind() kind      { return kindVector }
+func (Announce) kind() kind    { return kindAnnounce }
+func (Have) kind() kind        { return kindHave }
+func (Drop) kind() kind        { return kindDrop }
+func (DialBack) kind() kind    { return kindDialBack }
+func (LogRequest) kind() kind  { return kindLogRequest }
+func (Log) kind() kind         { return kindLog }
+func (SyncRequest) kind() kind { return kindSyncRequest }
+
+func (v Vector) check() error {
+	if len(v.Heads) > maxHeads {
+		return fmt.Errorf("%d heads, more than %d", len(v.Heads), maxHeads)
+	}
+	for name := range v.Heads {
+		if err := checkString("reference", name, 1, maxRef); err != nil {
+			return err
+		}
+	}
+	if err := checkString("HEAD", v.Head, 0, maxRef); err != nil {
+		return err
+	}
+	if err := checkKeys(v.Want); err != nil {
+		return err
+	}
+	return checkLinks(v.Links)
+}
+
+func (a Announce) check() error {
+	if len(a.Merged) > maxHeads {
+		return fmt.Errorf("%d merged heads, more than %d", len(a.Merged), maxHeads)
+	}
+	if err := checkString("reference", a.Ref, 1, maxRef); err != nil {
+		return err
+	}
+	return checkKeys(a.Keys)
+}
+
+func (h Have) check() error { return checkKeys(h.Keys) }
+func (d Drop) check() error { return checkKeys(d.Keys) }
+
+func (d DialBack) check() error {
+	if err := checkString("service", d.Service, 1, maxAddr); err != nil {
+		return err
+	}
+	return checkLinks(d.Links)
+}
+
+func (LogRequest) check() error  { return nil }
+func (Log) check() error         { return nil }
+func (SyncRequest) check() error { return nil }
+
+func checkString(what, s string, least, most int) error {
+	if len(s) < least || len(s) > most {
+		return fmt.Errorf("%s of %d bytes, not %d to %d", what, len(s), least, most)
+	}
+	return nil
+}
+
+func checkKeys(keys []string) error {
+	if len(keys) > maxKeys {
+		return fmt.Errorf("%d keys, more than %d", len(keys), maxKeys)
+	}
+	for _, k := range keys {
+		if err := checkString("key", k, 1, maxKey); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkLinks(links []Link) error {
+	if len(links) > maxLinks {
+		return fmt.Errorf("%d links, more than %d", len(links), maxLinks)
+	}
+	for _, l := range links {
+		if err := checkString("kind of link", l.Kind, 1, maxAddr); err != nil {
+			return err
+		}
+		if err := checkString("address", l.Addr, 1, maxAddr); err != nil {
+			return err
+		}
+		if err := checkString("host id", l.HostID, 0, maxAddr); err != nil {
+			return err
+		}
+	}
+	return nil
+}
