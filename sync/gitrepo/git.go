@@ -1,0 +1,97 @@
+package gitrepo
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// localEnv are the variables that tell git about one repository (git rev-parse --local-env-vars) or change how it
+// reads paths. An agent started from a hook or an alias inherits them; they must not reach our children.
+var localEnv = []string{
+	"GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_CONFIG", "GIT_CONFIG_PARAMETERS", "GIT_CONFIG_COUNT",
+	"GIT_OBJECT_DIRECTORY", "GIT_DIR", "GIT_WORK_TREE", "GIT_IMPLICIT_WORK_TREE", "GIT_GRAFT_FILE",
+	"GIT_INDEX_FILE", "GIT_INDEX_VERSION", "GIT_NO_REPLACE_OBJECTS", "GIT_REPLACE_REF_BASE", "GIT_PREFIX",
+	"GIT_SHALLOW_FILE", "GIT_COMMON_DIR", "GIT_INTERNAL_SUPER_PREFIX", "GIT_NAMESPACE", "GIT_QUARANTINE_PATH",
+	"GIT_LITERAL_PATHSPECS", "GIT_GLOB_PATHSPECS", "GIT_NOGLOB_PATHSPECS", "GIT_ICASE_PATHSPECS",
+	"GIT_OPTIONAL_LOCKS", "GIT_TERMINAL_PROMPT", "GIT_PROTOCOL", "GIT_REFLOG_ACTION", "GIT_ATTR_SOURCE", "LC_ALL",
+}
+
+// gitEnv is the environment of every git child. Replacement objects are off because objects read in process
+// know nothing of them.
+func gitEnv() []string {
+	env := make([]string, 0, len(os.Environ())+4)
+next:
+	for _, kv := range os.Environ() {
+		name, _, _ := strings.Cut(kv, "=")
+		for _, local := range localEnv {
+			if name == local {
+				continue next
+			}
+		}
+		env = append(env, kv)
+	}
+	return append(env, "GIT_OPTIONAL_LOCKS=0", "GIT_TERMINAL_PROMPT=0", "GIT_NO_REPLACE_OBJECTS=1", "LC_ALL=C")
+}
+
+// command prepares a git child that works on this repository. It gets an own process group, so that a Ctrl-C meant
+// for the agent does not end it half way, and dies with ctx.
+func (r *Repo) command(ctx context.Context, args ...string) *exec.Cmd {
+	full := []string{"--git-dir=" + r.gitDir}
+	if r.bare {
+		full = append(full, "--bare")
+	} else {
+		full = append(full, "--work-tree="+r.dir)
+	}
+	cmd := exec.CommandContext(ctx, "git", append(full, args...)...)
+	cmd.Dir = r.dir
+	cmd.Env = gitEnv()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// Its own children (index-pack, the helper of a fetch) end with it; git removes its lock files on SIGTERM.
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
+	cmd.WaitDelay = 2 * time.Second
+	return cmd
+}
+
+// git runs one git command to its end and returns its standard output.
+func (r *Repo) git(ctx context.Context, args ...string) ([]byte, error) {
+	return run(ctx, r.command(ctx, args...), nil, args)
+}
+
+func run(ctx context.Context, cmd *exec.Cmd, stdin []byte, args []string) ([]byte, error) {
+	var out, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &stderr
+	if stdin != nil {
+		cmd.Stdin = bytes.NewReader(stdin)
+	}
+	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		return out.Bytes(), gitError(args, err, stderr.String())
+	}
+	return out.Bytes(), nil
+}
+
+// gitError words the failure of a git child: its verb and the last line it complained with.
+func gitError(args []string, err error, stderr string) error {
+	verb := "git"
+	for i := 0; i < len(args); i++ {
+		if args[i] == "-c" {
+			i++
+			continue
+		}
+		verb = "git " + args[i]
+		break
+	}
+	lines := strings.Split(strings.TrimSpace(stderr), "\n")
+	if last := lines[len(lines)-1]; last != "" {
+		return fmt.Errorf("%s: %w: %s", verb, err, last)
+	}
+	return fmt.Errorf("%s: %w", verb, err)
+}

@@ -1,0 +1,244 @@
+package gitrepo
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-git/go-billy/v5/osfs"
+	"github.com/go-git/go-git/v5/plumbing"
+	"github.com/go-git/go-git/v5/plumbing/cache"
+	"github.com/go-git/go-git/v5/plumbing/format/idxfile"
+	"github.com/go-git/go-git/v5/plumbing/format/packfile"
+)
+
+const (
+	// packCacheSize bounds the memory for objects read from packs, which serve as delta bases.
+	packCacheSize = 32 << 20
+	// racyWindow is how old the last change of a directory must be before its time stamp proves that nothing
+	// was added since: file systems stamp in steps of several milliseconds.
+	racyWindow = 100 * time.Millisecond
+)
+
+// packStore reads the packs of some objects directories with go-git's decoder. It follows git making and removing packs
+// beside it: only what is new is loaded, and only when an object is not found.
+type packStore struct {
+	dirs []string
+
+	mu    sync.Mutex // the decoder is not concurrent
+	packs map[string]*pack
+	seen  []time.Time // per directory: modification time of objects/pack when it was listed; zero: list again
+	cache *cache.ObjectLRU
+}
+
+// pack is one pack with its index in memory.
+type pack struct {
+	idx  *idxfile.MemoryIndex
+	file *packfile.Packfile
+}
+
+func (s *packStore) close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var first error
+	for path := range s.packs {
+		if err := s.drop(path); err != nil && first == nil {
+			first = fmt.Errorf("close pack: %w", err)
+		}
+	}
+	s.seen = nil
+	return first
+}
+
+func (s *packStore) drop(path string) error {
+	p := s.packs[path]
+	delete(s.packs, path)
+	return p.file.Close()
+}
+
+// refresh lists the directories that changed since they were listed. It reports whether the set of packs changed.
+func (s *packStore) refresh() (bool, error) {
+	if s.seen == nil {
+		s.seen = make([]time.Time, len(s.dirs))
+		s.packs = make(map[string]*pack)
+		s.cache = cache.NewObjectLRU(packCacheSize)
+	}
+	changed := false
+	for i, objects := range s.dirs {
+		dir := filepath.Join(objects, "pack")
+		st, err := os.Stat(dir)
+		if err != nil || (!s.seen[i].IsZero() && st.ModTime().Equal(s.seen[i])) {
+			continue
+		}
+		s.seen[i] = time.Time{}
+		if time.Since(st.ModTime()) > racyWindow {
+			s.seen[i] = st.ModTime()
+		}
+		c, settled, err := s.list(dir)
+		if err != nil {
+			return changed, err
+		}
+		if !settled {
+			s.seen[i] = time.Time{}
+		}
+		changed = changed || c
+	}
+	return changed, nil
+}
+
+// list opens the packs of one directory that are new and forgets those that are gone. settled is false when git was seen
+// replacing one.
+func (s *packStore) list(dir string) (changed, settled bool, err error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return false, false, err
+	}
+	settled = true
+	here := make(map[string]bool)
+	for _, e := range entries {
+		name, ok := strings.CutSuffix(e.Name(), ".idx")
+		if !ok || !strings.HasPrefix(name, "pack-") {
+			continue
+		}
+		path := filepath.Join(dir, name)
+		here[path] = true
+		if s.packs[path] != nil {
+			continue
+		}
+		p, err := s.openPack(path)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errPackReplaced) {
+			settled = false
+			continue
+		}
+		if err != nil {
+			return changed, settled, err
+		}
+		s.packs[path] = p
+		changed = true
+	}
+	for path := range s.packs {
+		if filepath.Dir(path) == dir && !here[path] {
+			_ = s.drop(path)
+			changed = true
+		}
+	}
+	return changed, settled, nil
+}
+
+// errPackReplaced says that a pack and its index were not made together: a repack with the same objects gives the same
+// name to another order.
+var errPackReplaced = errors.New("pack and index do not match")
+
+// openPack opens a pack with its index. Both stay readable when git removes the files.
+func (s *packStore) openPack(path string) (*pack, error) {
+	idx, err := readIdx(path + ".idx")
+	if err != nil {
+		return nil, err
+	}
+	f, err := osfs.New(filepath.Dir(path)).Open(filepath.Base(path) + ".pack")
+	if err != nil {
+		return nil, err
+	}
+	var trailer [20]byte
+	end, err := f.Seek(-int64(len(trailer)), io.SeekEnd)
+	if err == nil {
+		_, err = f.ReadAt(trailer[:], end)
+	}
+	if err == nil && trailer != idx.PackfileChecksum {
+		err = errPackReplaced
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	// Without a file system the decoder gives objects in memory that outlive the pack.
+	return &pack{idx, packfile.NewPackfileWithCache(idx, nil, f, s.cache, 0)}, nil
+}
+
+func readIdx(path string) (*idxfile.MemoryIndex, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	idx := idxfile.NewMemoryIndex()
+	if err := idxfile.NewDecoder(f).Decode(idx); err != nil {
+		return nil, fmt.Errorf("read %s: %w", filepath.Base(path), err)
+	}
+	return idx, nil
+}
+
+// find calls fn with the pack that has h. When none has it, it looks for new packs and tries again. ErrNotFound.
+func (s *packStore) find(h Hash, fn func(p *pack, offset int64) error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.seen == nil {
+		if _, err := s.refresh(); err != nil {
+			return err
+		}
+	}
+	for {
+		failed := ErrNotFound
+		for _, p := range s.packs {
+			offset, err := p.idx.FindOffset(plumbing.Hash(h))
+			if err != nil {
+				continue
+			}
+			err = fn(p, offset)
+			if err == nil || errors.Is(err, ErrTooBig) {
+				return err
+			}
+			failed = err
+		}
+		changed, err := s.refresh()
+		if err != nil {
+			return err
+		}
+		if !changed {
+			return failed
+		}
+	}
+}
+
+func (s *packStore) has(h Hash) bool {
+	return s.find(h, func(*pack, int64) error { return nil }) == nil
+}
+
+func (s *packStore) size(h Hash) (n int64, err error) {
+	err = s.find(h, func(p *pack, offset int64) error {
+		n, err = p.file.GetSizeByOffset(offset)
+		return err
+	})
+	return n, err
+}
+
+func (s *packStore) read(h Hash, max int64) (o object, err error) {
+	err = s.find(h, func(p *pack, offset int64) error {
+		size, err := p.file.GetSizeByOffset(offset)
+		if err != nil {
+			return err
+		}
+		if size > max {
+			return ErrTooBig
+		}
+		eo, err := p.file.Get(plumbing.Hash(h))
+		if err != nil {
+			return err
+		}
+		rd, err := eo.Reader()
+		if err != nil {
+			return err
+		}
+		defer rd.Close()
+		o.kind = eo.Type()
+		o.data, err = readExactly(rd, eo.Size())
+		return err
+	})
+	return o, err
+}
