@@ -1,0 +1,151 @@
+package annex
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/git-arbor/arbor/sync/gitrepo"
+)
+
+// AddOptions say how Add adds.
+type AddOptions struct {
+	Locked bool // replace the file by a symbolic link to its object
+}
+
+// Added is a file that Add has taken into the annex.
+type Added struct {
+	Key     Key
+	Mode    gitrepo.Mode
+	Content []byte       // what git is to hold: the pointer, or the target of the link
+	Stat    gitrepo.Stat // of the file as it now is in the work tree
+	Here    bool         // the content is here, which is to be recorded; false only for a pointer whose content is elsewhere
+}
+
+// Add copies a regular file of the work tree into the annex, hashing it on the way. It wraps gitrepo.ErrChanged when the file changed
+// meanwhile; nothing but an object that nobody refers to may have been left behind then. A file that is a pointer stays that pointer. The
+// location log is not touched: Record that.
+func (r *Repo) Add(ctx context.Context, path string, opts AddOptions) (Added, error) {
+	added, err := r.add(ctx, path, opts)
+	if err != nil {
+		return Added{}, fmt.Errorf("add %s: %w", path, err)
+	}
+	return added, nil
+}
+
+func (r *Repo) add(ctx context.Context, path string, opts AddOptions) (Added, error) {
+	if err := gitrepo.ValidPath(path); err != nil {
+		return Added{}, err
+	}
+	st, pointer, err := r.readPointer(path)
+	if err != nil {
+		return Added{}, err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		return Added{}, errors.New("not a regular file")
+	}
+	old, err := r.headEntry(ctx, path)
+	if err != nil {
+		return Added{}, err
+	}
+	mode := r.gitMode(st, old)
+	if k, ok := ParsePointer(pointer); ok {
+		return Added{Key: k, Mode: mode, Content: pointer, Stat: st, Here: r.Has(k)}, nil
+	}
+	if err := r.Room(st.Size); err != nil {
+		return Added{}, err
+	}
+	k, err := r.ingest(ctx, path, st, old)
+	if err != nil {
+		return Added{}, err
+	}
+	if opts.Locked {
+		return r.lockFile(ctx, path, k, st)
+	}
+	return Added{Key: k, Mode: mode, Content: Pointer(k), Stat: st, Here: true}, nil
+}
+
+// gitMode gives the mode that git has for a regular file which now has old. Where the file system has no permission to execute, old has it.
+func (r *Repo) gitMode(st gitrepo.Stat, old gitrepo.Entry) gitrepo.Mode {
+	executable := st.Mode&0o100 != 0
+	if !r.git.ConfigBool("core.filemode", true) {
+		executable = old.Mode == gitrepo.ModeExecutable
+	}
+	if executable {
+		return gitrepo.ModeExecutable
+	}
+	return gitrepo.ModeFile
+}
+
+// ingest makes the content of a file, which was seen with st and of which git has old, an object.
+func (r *Repo) ingest(ctx context.Context, path string, st gitrepo.Stat, old gitrepo.Entry) (Key, error) {
+	oldKey, _ := EntryKey(r.git, old)
+	maker, err := r.keyMaker(ctx, path, oldKey)
+	if err != nil {
+		return Key{}, err
+	}
+	src, err := os.OpenFile(r.workPath(path), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return Key{}, err
+	}
+	defer func() { _ = src.Close() }()
+	var opened unix.Stat_t
+	if err := unix.Fstat(int(src.Fd()), &opened); err != nil {
+		return Key{}, err
+	}
+	if !sameInode(&opened, st) {
+		return Key{}, gitrepo.ErrChanged
+	}
+	dir, release, err := r.tmpDir(ctx)
+	if err != nil {
+		return Key{}, err
+	}
+	defer release()
+	tmp, size, err := copyIn(ctx, dir, 0o600, src, maker.hash)
+	if err != nil {
+		return Key{}, err
+	}
+	after, err := r.git.Stat(path)
+	if err != nil || after != st || size != st.Size {
+		return Key{}, errors.Join(gitrepo.ErrChanged, os.Remove(tmp))
+	}
+	if err := os.Chmod(tmp, fs.FileMode(st.Mode&0o777)); err != nil {
+		return Key{}, errors.Join(err, os.Remove(tmp))
+	}
+	k := maker.key(size)
+	return k, r.placeDurable(k, tmp)
+}
+
+// lockFile puts a link to its object in the place of a file that is as it was when it was seen with st.
+func (r *Repo) lockFile(ctx context.Context, path string, k Key, st gitrepo.Stat) (Added, error) {
+	dir, release, err := r.tmpDir(ctx)
+	if err != nil {
+		return Added{}, err
+	}
+	defer release()
+	target := LinkTarget(path, k)
+	link, err := tempLink(dir, target)
+	if err != nil {
+		return Added{}, err
+	}
+	if err := r.replace(path, link, st, func(string) bool { return true }); err != nil {
+		return Added{}, err
+	}
+	now, err := r.git.Stat(path)
+	if err != nil {
+		return Added{}, err
+	}
+	return Added{Key: k, Mode: gitrepo.ModeSymlink, Content: []byte(target), Stat: now, Here: true}, nil
+}
+
+// tempLink makes a symbolic link under a name of its own in dir.
+func tempLink(dir, target string) (string, error) {
+	name := filepath.Join(dir, "link"+rand.Text())
+	return name, os.Symlink(target, name)
+}

@@ -1,0 +1,91 @@
+package annex
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// LockContent keeps git-annex and Arbor from dropping the content of the key from here until release is called. ok is false when the content is
+// not here or is being dropped.
+func (r *Repo) LockContent(k Key) (release func(), ok bool, err error) {
+	object, present := r.ObjectPath(k)
+	if !present {
+		return nil, false, nil
+	}
+	if v := r.git.Config("annex.version"); v == "8" || v == "9" {
+		return r.lockObject(object)
+	}
+	return r.lockBeside(object)
+}
+
+// lockObject locks the object itself, as git-annex does in repositories before version 10.
+func (r *Repo) lockObject(object string) (release func(), ok bool, err error) {
+	f, err := os.Open(object)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("lock content: %w", err)
+	}
+	lock, err := lockOpen(f, false)
+	if errors.Is(err, errLocked) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	if !lock.is(object) {
+		lock.unlock()
+		return nil, false, nil
+	}
+	return lock.unlock, true, nil
+}
+
+// lockBeside locks the file beside the object that git-annex locks in repositories of version 10. Whoever has the exclusive lock removes that file,
+// so a lock counts only while its file still has its name.
+func (r *Repo) lockBeside(object string) (release func(), ok bool, err error) {
+	path := object + ".lck"
+	dir := filepath.Dir(object)
+	var lock *fileLock
+	err = r.intoKeyDir(dir, func() error {
+		if _, err := os.Lstat(object); err != nil {
+			return err
+		}
+		var err error
+		lock, err = tryLock(path, false)
+		return err
+	})
+	switch {
+	case errors.Is(err, errLocked), errors.Is(err, fs.ErrNotExist):
+		return nil, false, nil
+	case err != nil:
+		return nil, false, fmt.Errorf("lock content: %w", err)
+	}
+	_, err = os.Lstat(object)
+	if err != nil || !lock.is(path) {
+		lock.unlock()
+		return nil, false, nil
+	}
+	return func() {
+		lock.unlock()
+		r.removeContentLock(path)
+	}, true, nil
+}
+
+// removeContentLock removes the file of a lock on content unless somebody else holds the lock. That it stays in a rare case does no harm.
+func (r *Repo) removeContentLock(path string) {
+	_ = r.intoKeyDir(filepath.Dir(path), func() error {
+		last, err := tryLock(path, true)
+		if err != nil {
+			return nil
+		}
+		defer last.unlock()
+		if last.is(path) {
+			_ = os.Remove(path)
+		}
+		return nil
+	})
+}

@@ -1,0 +1,189 @@
+package annex
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/git-arbor/arbor/sync/gitrepo"
+)
+
+// Large says whether a file of this size in bytes is to be annexed, as annex.largefiles and annex.dotfiles say: in git's configuration, else
+// in .gitattributes, else for all clones in config.log. Where nothing is said, all files are but those with a dot in front, as `git annex add`
+// does. *Refused when the expression is not understood.
+func (r *Repo) Large(ctx context.Context, path string, size int64) (bool, error) {
+	large, configured, err := r.largeByRule(ctx, r.candidate(path, size))
+	if err != nil || configured {
+		return large, err
+	}
+	if isDotfile(path) {
+		entry, err := r.headEntry(ctx, path)
+		if err != nil {
+			return false, err
+		}
+		_, annexed := EntryKey(r.git, entry)
+		return annexed, nil
+	}
+	return true, nil
+}
+
+// largeByRule is what annex.largefiles says of a file; configured is false when it says nothing.
+func (r *Repo) largeByRule(ctx context.Context, c *candidate) (large, configured bool, err error) {
+	if isDotfile(c.path) {
+		value, _, err := r.setting(ctx, "annex.dotfiles")
+		if on, isBool := parseBool(value); err != nil || !isBool || !on {
+			return false, false, err
+		}
+	}
+	text, from := r.git.Config("annex.largefiles"), "git config"
+	if text == "" {
+		attrs, err := r.attrs.of(ctx, c.path)
+		if err != nil {
+			return false, false, err
+		}
+		text, from = attrs.largefiles, "gitattributes"
+	}
+	if text == "" {
+		if text, _, err = r.Setting(ctx, "annex.largefiles"); err != nil {
+			return false, false, err
+		}
+		from = "git annex config"
+	}
+	m, err := parseExpression(text, fileTerm)
+	if err != nil {
+		return false, false, &Refused{
+			What: fmt.Sprintf("annex.largefiles in %s: %v", from, err),
+			Hint: "git annex help matching-expression describes the expressions; mimetype needs git-annex itself",
+		}
+	}
+	if m == nil {
+		return false, false, nil
+	}
+	large, err = m(c)
+	return large, true, err
+}
+
+// AddUnlocked says whether a new annexed file is to be a pointer in git (and ordinary content in the work tree) rather than a symbolic link:
+// annex.addunlocked.
+func (r *Repo) AddUnlocked(ctx context.Context, path string, size int64) (bool, error) {
+	text, from, err := r.setting(ctx, "annex.addunlocked")
+	if err != nil {
+		return false, err
+	}
+	if on, isBool := parseBool(text); isBool || text == "" {
+		return on, nil
+	}
+	m, err := parseExpression(text, fileTerm)
+	if err != nil {
+		return false, &Refused{
+			What: fmt.Sprintf("annex.addunlocked in %s: %v", from, err),
+			Hint: "git annex help matching-expression describes the expressions; mimetype needs git-annex itself",
+		}
+	}
+	if m == nil {
+		return true, nil
+	}
+	return m(r.candidate(path, size))
+}
+
+// headEntry gives what the current commit has at path; the zero Entry when it has nothing there.
+func (r *Repo) headEntry(ctx context.Context, path string) (gitrepo.Entry, error) {
+	_, head, err := r.git.Head(ctx)
+	if err != nil || head.IsZero() {
+		return gitrepo.Entry{}, err
+	}
+	entry, err := r.git.Entry(head, path)
+	if err != nil && !errors.Is(err, gitrepo.ErrNotFound) {
+		return gitrepo.Entry{}, fmt.Errorf("look for %s in HEAD: %w", path, err)
+	}
+	return entry, nil
+}
+
+// EntryKey gives the key of an entry of a commit or of the index that is an annexed file: a pointer, or a link to an object. git need not
+// have an annex itself.
+func EntryKey(git *gitrepo.Repo, e gitrepo.Entry) (Key, bool) {
+	switch {
+	case e.Mode.IsRegular():
+		content, err := git.Blob(e.Hash, maxPointerSize)
+		if err != nil {
+			return Key{}, false
+		}
+		return ParsePointer(content)
+	case e.Mode == gitrepo.ModeSymlink:
+		target, err := git.Blob(e.Hash, maxLinkTarget)
+		if err != nil {
+			return Key{}, false
+		}
+		return ParseLink(string(target))
+	}
+	return Key{}, false
+}
+
+func (r *Repo) candidate(path string, size int64) *candidate {
+	return &candidate{path: path, size: size, encoding: func() (string, error) {
+		f, err := os.Open(r.workPath(path))
+		if err != nil {
+			return "", fmt.Errorf("look into file: %w", err)
+		}
+		defer func() { _ = f.Close() }()
+		head, err := io.ReadAll(io.LimitReader(f, magicBytes))
+		if err != nil {
+			return "", fmt.Errorf("look into file: %w", err)
+		}
+		return magicEncoding(head), nil
+	}}
+}
+
+// fileTerm reads the terms that annex.largefiles and annex.addunlocked may use (git-annex-matching-expression(1)).
+func fileTerm(word string) (matcher, error) {
+	switch word {
+	case "anything":
+		return everything, nil
+	case "nothing", "unused":
+		return nothing, nil
+	}
+	name, value, _ := strings.Cut(word, "=")
+	switch name {
+	case "include", "exclude":
+		glob, err := compileGlob(value, true)
+		if err != nil {
+			return nil, err
+		}
+		return func(c *candidate) (bool, error) {
+			return glob.MatchString(c.path) == (name == "include"), nil
+		}, nil
+	case "largerthan", "smallerthan":
+		size, err := parseDataSize(value)
+		if err != nil {
+			return nil, err
+		}
+		if name == "largerthan" {
+			return func(c *candidate) (bool, error) { return c.size > size, nil }, nil
+		}
+		return func(c *candidate) (bool, error) { return c.size < size, nil }, nil
+	case "mimeencoding":
+		glob, err := compileGlob(value, false)
+		if err != nil {
+			return nil, err
+		}
+		return func(c *candidate) (bool, error) {
+			encoding, err := c.encoding()
+			return err == nil && glob.MatchString(encoding), err
+		}, nil
+	}
+	return nil, fmt.Errorf("%q is not understood", word)
+}
+
+// parseBool reads a boolean as git's configuration has it.
+func parseBool(s string) (on, ok bool) {
+	switch strings.ToLower(s) {
+	case "true", "yes", "on", "1":
+		return true, true
+	case "false", "no", "off", "0":
+		return false, true
+	}
+	return false, false
+}

@@ -1,0 +1,8 @@
+//go:build !linux
+
+package annex
+
+import "golang.org/x/sys/unix"
+
+// setLock takes the locks of the process, where locks of an open file are not to be had.
+const setLock = unix.F_SETLK

@@ -1,0 +1,284 @@
+package annex
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/git-arbor/arbor/sync/gitrepo"
+)
+
+// ErrNotAnnex says that a repository has never been used with git-annex.
+var ErrNotAnnex = errors.New("not a git-annex repository")
+
+// Refused says why Arbor does not touch a repository's annex, and what a person can do about it.
+type Refused struct {
+	What string
+	Hint string
+}
+
+func (e *Refused) Error() string { return e.What }
+
+// A Repo is the annex of one clone. Its methods may be called from any goroutine; those that write to the git-annex branch wait for
+// each other, and for a git-annex that runs at the same time.
+type Repo struct {
+	git      *gitrepo.Repo
+	dir      string // .git/annex
+	uuid     string
+	perms    permissions
+	attrs    *attributes
+	branch   *branch
+	branchMu sync.Mutex // one writer of the branch at a time, also where locks belong to the process
+}
+
+// Open opens the annex of git. It is ErrNotAnnex when there is none, and *Refused when there is one that Arbor would not keep sound.
+func Open(ctx context.Context, git *gitrepo.Repo) (*Repo, error) {
+	uuid, version := git.Config("annex.uuid"), git.Config("annex.version")
+	if uuid == "" && version == "" {
+		return nil, ErrNotAnnex
+	}
+	if !isUUID(uuid) || version == "" {
+		return nil, &Refused{
+			What: fmt.Sprintf("git-annex is half set up here: annex.uuid is %q and annex.version is %q", uuid, version),
+			Hint: "git arbor init (or git annex init) completes it",
+		}
+	}
+	if err := refuse(ctx, git); err != nil {
+		return nil, err
+	}
+	return open(ctx, git)
+}
+
+// open opens an annex without a look at what is refused.
+func open(ctx context.Context, git *gitrepo.Repo) (*Repo, error) {
+	r := &Repo{
+		git:    git,
+		dir:    filepath.Join(git.GitDir(), "annex"),
+		uuid:   git.Config("annex.uuid"),
+		perms:  sharedPermissions(git.Config("core.sharedrepository")),
+		attrs:  newAttributes(git),
+		branch: openBranch(git, filepath.Join(git.GitDir(), "annex")),
+	}
+	if err := cmp.Or(r.sweepTmp(), r.refuseTuned(ctx)); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	return r, nil
+}
+
+// Close ends the git process that the repository keeps. Nothing may use r any more.
+func (r *Repo) Close() error {
+	return r.attrs.close()
+}
+
+// UUID gives the name of this clone: annex.uuid.
+func (r *Repo) UUID() string { return r.uuid }
+
+// refuse says what about the configuration Arbor cannot keep sound.
+func refuse(ctx context.Context, git *gitrepo.Repo) error {
+	switch version := git.Config("annex.version"); version {
+	case "", "8", "9", "10":
+	default:
+		return &Refused{
+			What: fmt.Sprintf("annex.version is %s; versions 8 to 10 are known", version),
+			Hint: "run git annex upgrade, or use a newer git arbor",
+		}
+	}
+	for _, setting := range []struct{ key, hint string }{
+		{"annex.pidlock", "run git config --unset annex.pidlock where the file system has locks"},
+		{"annex.crippledfilesystem", "move the clone to a file system with symbolic links and permissions"},
+		{"annex.private", "run git config --unset annex.private"},
+	} {
+		if git.ConfigBool(setting.key, false) {
+			return &Refused{What: setting.key + " is set", Hint: setting.hint}
+		}
+	}
+	for _, key := range []string{
+		"annex.freezecontent-command", "annex.thawcontent-command",
+		"annex.tune.objecthashlower", "annex.tune.objecthash1", "annex.tune.branchhash1",
+	} {
+		if git.Config(key) != "" {
+			return &Refused{What: key + " is set", Hint: "this repository needs git-annex itself"}
+		}
+	}
+	if !git.Bare() {
+		if err := refuseWorkTree(git); err != nil {
+			return err
+		}
+	}
+	ref, _, err := git.Head(ctx)
+	if err != nil {
+		return fmt.Errorf("read HEAD: %w", err)
+	}
+	if strings.HasPrefix(ref, "refs/heads/adjusted/") {
+		return &Refused{
+			What: "the adjusted branch " + strings.TrimPrefix(ref, "refs/heads/") + " is checked out",
+			Hint: "run git checkout with the branch it was made from",
+		}
+	}
+	return nil
+}
+
+// refuseWorkTree refuses a work tree in which files cannot be replaced at once, or that cannot have links.
+func refuseWorkTree(git *gitrepo.Repo) error {
+	if !git.ConfigBool("core.symlinks", true) {
+		return &Refused{What: "core.symlinks is false", Hint: "move the clone to a file system with symbolic links"}
+	}
+	var work, meta unix.Stat_t
+	if err := unix.Stat(git.Dir(), &work); err != nil {
+		return &os.PathError{Op: "stat", Path: git.Dir(), Err: err}
+	}
+	if err := unix.Stat(git.GitDir(), &meta); err != nil {
+		return &os.PathError{Op: "stat", Path: git.GitDir(), Err: err}
+	}
+	if work.Dev != meta.Dev {
+		return &Refused{
+			What: "the work tree and " + git.GitDir() + " are on different file systems",
+			Hint: "move both to the same one",
+		}
+	}
+	return nil
+}
+
+// refuseTuned refuses a clone whose hash directories are not the usual ones.
+func (r *Repo) refuseTuned(ctx context.Context) error {
+	log, err := r.valueLog(ctx, "difference.log", uuidLogFormat)
+	if err != nil {
+		return err
+	}
+	if value, ok := log.get(r.uuid); ok && value != "" {
+		return &Refused{
+			What: "the repository was made with tuned hash directories (" + value + ")",
+			Hint: "this repository needs git-annex itself",
+		}
+	}
+	return nil
+}
+
+// isUUID says whether s has the form of a UUID. git-annex takes any word for one; a path or an option must not become one.
+func isUUID(s string) bool {
+	if len(s) != 36 {
+		return false
+	}
+	for i, c := range []byte(s) {
+		switch {
+		case i == 8 || i == 13 || i == 18 || i == 23:
+			if c != '-' {
+				return false
+			}
+		case c >= '0' && c <= '9', c >= 'a' && c <= 'f', c >= 'A' && c <= 'F':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// ObjectPath gives the path of the key's object: where it is, in either layout, else where it would be placed.
+func (r *Repo) ObjectPath(k Key) (path string, present bool) {
+	preferred := r.objectPath(k, !r.git.Bare())
+	for _, path := range []string{preferred, r.objectPath(k, r.git.Bare())} {
+		if st, err := os.Lstat(path); err == nil && st.Mode().IsRegular() {
+			return path, true
+		}
+	}
+	return preferred, false
+}
+
+func (r *Repo) objectPath(k Key, mixed bool) string {
+	dirs := k.HashDirLower()
+	if mixed {
+		dirs = k.HashDirMixed()
+	}
+	return filepath.Join(r.dir, "objects", dirs, k.File(), k.File())
+}
+
+// Has says whether the content of the key is here.
+func (r *Repo) Has(k Key) bool {
+	_, present := r.ObjectPath(k)
+	return present
+}
+
+// TmpPath gives the path at which the content of the key is received. What is there already may be continued; git-annex uses the same file.
+func (r *Repo) TmpPath(k Key) string { return filepath.Join(r.dir, "tmp", k.File()) }
+
+// Keys calls fn for each key whose content is here, in no order. It stops at fn's first error and gives it back.
+func (r *Repo) Keys(fn func(Key) error) error {
+	top := filepath.Join(r.dir, "objects")
+	err := filepath.WalkDir(top, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return nil
+		case err != nil:
+			return err
+		}
+		rel, err := filepath.Rel(top, path)
+		if err != nil || !d.IsDir() || strings.Count(rel, string(filepath.Separator)) < 2 {
+			return err
+		}
+		k, err := ParseKeyFile(d.Name())
+		if err != nil {
+			return fs.SkipDir
+		}
+		st, err := os.Lstat(filepath.Join(path, d.Name()))
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return fs.SkipDir
+		case err != nil:
+			return err
+		case st.Mode().IsRegular():
+			if err := fn(k); err != nil {
+				return err
+			}
+		}
+		return fs.SkipDir
+	})
+	if err != nil {
+		return fmt.Errorf("list keys: %w", err)
+	}
+	return nil
+}
+
+// permissions are what core.sharedRepository asks for below .git/annex, beside what the umask allows.
+type permissions struct {
+	shared bool        // a directory of an object is not sealed, since others must remove what is in it
+	dirs   fs.FileMode // added to directories
+	files  fs.FileMode // added to files that nobody writes
+}
+
+// sharedPermissions reads core.sharedRepository as git does.
+func sharedPermissions(value string) permissions {
+	switch strings.ToLower(value) {
+	case "", "umask", "false", "0", "no", "off":
+		return permissions{}
+	case "group", "true", "1", "yes", "on":
+		return permissions{shared: true, dirs: fs.ModeSetgid | 0o070, files: 0o040}
+	case "all", "world", "everybody", "2":
+		return permissions{shared: true, dirs: fs.ModeSetgid | 0o075, files: 0o044}
+	}
+	mode, err := strconv.ParseUint(value, 8, 9)
+	if err != nil {
+		return permissions{}
+	}
+	bits := fs.FileMode(mode) & 0o066
+	return permissions{shared: true, dirs: fs.ModeSetgid | bits | bits>>2&0o011, files: bits & 0o044}
+}
+
+// workPath gives the path in the file system of a file of the work tree.
+func (r *Repo) workPath(path string) string {
+	return filepath.Join(r.git.Dir(), filepath.FromSlash(path))
+}
+
+// isDotfile says whether a part of the path begins with a dot: git-annex keeps such files in git unless told otherwise.
+func isDotfile(path string) bool {
+	return slices.ContainsFunc(strings.Split(path, "/"), func(part string) bool { return strings.HasPrefix(part, ".") })
+}
