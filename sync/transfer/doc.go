@@ -1,0 +1,11 @@
+// Package transfer runs the queue of content that a clone wants: it gets each key's content from clones that hold it, over
+// P2P sessions, and has it proven before it is placed.
+//
+// It owns the order (what a person asked for first, small before large, the cheapest holder first), the sessions with each
+// holder and how many of them there are, what happens after a failure (the next holder at once, each failed one again after
+// a while, the bytes that came are kept), and the room on the disk. A holder that stalls, lies or vanishes costs time only.
+//
+// It does not decide what is wanted, nor who holds it and at which cost: that is asked, key by key, of Options.Holders. It
+// never writes a location log, never touches the work tree, and never drops content; Options.Event tells when content has
+// come.
+package transfer

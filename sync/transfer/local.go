@@ -1,0 +1,71 @@
+package transfer
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/git-arbor/arbor/sync/annex"
+	"github.com/git-arbor/arbor/sync/p2p"
+)
+
+// copyAll gets content from files on this machine.
+func (w *worker) copyAll(ctx context.Context) {
+	for a := w.next(ctx, false); a != nil; a = w.next(ctx, false) {
+		err := w.copy(ctx, a)
+		if errors.Is(err, annex.ErrBadContent) && a.offset > 0 {
+			a.offset = 0
+			err = w.copy(ctx, a)
+		}
+		w.finish(ctx, a, err)
+	}
+}
+
+func (w *worker) copy(ctx context.Context, a *arrival) error {
+	err := fmt.Errorf("%w on this machine", p2p.ErrAbsent)
+	for _, path := range w.q.o.Local(a.Key) {
+		if err = w.copyFile(ctx, a, path); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+func (w *worker) copyFile(ctx context.Context, a *arrival, path string) error {
+	// Only a regular file: opening a pipe would wait for its writer.
+	fi, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if size, ok := a.Key.Size(); !fi.Mode().IsRegular() || ok && fi.Size() != size {
+		return fmt.Errorf("%s: %w", path, annex.ErrBadContent)
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	return a.partial.Fill(ctx, func(dst io.Writer) error {
+		dst = w.meter(a, dst)
+		from := a.partial.Size()
+		src := io.NewSectionReader(file, from, fi.Size()-from)
+		buf := make([]byte, 256<<10)
+		for {
+			n, err := src.Read(buf)
+			if n > 0 {
+				if _, err := dst.Write(buf[:n]); err != nil {
+					return err
+				}
+			}
+			if errors.Is(err, io.EOF) {
+				return ctx.Err()
+			}
+			if err = cmp.Or(err, ctx.Err()); err != nil {
+				return err
+			}
+		}
+	})
+}

@@ -1,0 +1,365 @@
+package transfer
+
+import (
+	"cmp"
+	"container/heap"
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/git-arbor/arbor/sync/p2p"
+)
+
+// job is a Job in the queue. The queue's mutex guards it.
+type job struct {
+	Job
+	seq       uint64
+	offer     uint64 // the offers that are good; older ones in a holder's heap are void
+	running   bool
+	gone      bool               // cancelled
+	cancel    func(cause error)  // ends it while it runs alone in a session; else nil
+	notBefore time.Time          // busy elsewhere until about then
+	failed    map[string]failure // by holder
+	others    bool               // more than one holder may be asked for it
+}
+
+// size orders jobs; content of unknown size comes with the first that is not small.
+func (j *job) size() int64 {
+	if size, ok := j.Key.Size(); ok {
+		return size
+	}
+	return small
+}
+
+func (j *job) isSmall() bool { return j.size() < small }
+
+// compare gives the order in which jobs are done.
+func (j *job) compare(k *job) int {
+	if j.Urgent != k.Urgent {
+		if j.Urgent {
+			return -1
+		}
+		return 1
+	}
+	return cmp.Or(cmp.Compare(j.size(), k.size()), cmp.Compare(j.seq, k.seq))
+}
+
+// failure counts what went wrong in a row, and says when to try again.
+type failure struct {
+	count int
+	until time.Time
+}
+
+// again is the failure after one more.
+func (f failure) again(now time.Time, r Retry) failure {
+	wait := r.Longest
+	if f.count < 30 {
+		wait = min(r.First<<f.count, r.Longest)
+	}
+	// Spread, so that many who lost one holder do not come back as one.
+	wait += time.Duration(rand.Int64N(int64(wait)/4 + 1))
+	return failure{count: f.count + 1, until: now.Add(wait)}
+}
+
+// here names, where a clone's id is expected, files on this machine.
+const here = ""
+
+// holder is a clone that jobs are offered to, and its sessions. The queue's mutex guards it.
+type holder struct {
+	clone    string
+	small    offers
+	large    offers
+	sessions int // that workers have
+	starting int // workers that have not looked for work yet
+	larges   int // of the sessions, with content that is not small
+	idle     []idleSession
+	proven   bool // a session was begun after the last failure
+	failure  failure
+}
+
+// idleSession waits for the next worker.
+type idleSession struct {
+	client *p2p.Client
+	since  time.Time
+}
+
+// offer is a job offered to a holder.
+type offer struct {
+	*job
+	number uint64
+}
+
+func (o offer) void() bool { return o.number != o.offer || o.running || o.gone }
+
+// offers is a heap, the next one first.
+type offers []offer
+
+func (o offers) Len() int           { return len(o) }
+func (o offers) Less(i, k int) bool { return o[i].compare(o[k].job) < 0 }
+func (o offers) Swap(i, k int)      { o[i], o[k] = o[k], o[i] }
+func (o *offers) Push(x any)        { *o = append(*o, x.(offer)) }
+func (o *offers) Pop() any {
+	old := *o
+	last := old[len(old)-1]
+	old[len(old)-1] = offer{}
+	*o = old[:len(old)-1]
+	return last
+}
+
+// first gives the best offer that is good; nil when there is none.
+func (o *offers) first() *job {
+	for o.Len() > 0 {
+		if !(*o)[0].void() {
+			return (*o)[0].job
+		}
+		heap.Pop(o)
+	}
+	return nil
+}
+
+// good gives how many offers are good, counting no further than most.
+func (o *offers) good(most int) int {
+	if o.first() == nil {
+		return 0
+	}
+	n := 0
+	for _, offer := range *o {
+		if n >= most {
+			break
+		}
+		if !offer.void() {
+			n++
+		}
+	}
+	return n
+}
+
+func (o *offers) empty() {
+	clear(*o)
+	*o = (*o)[:0]
+}
+
+// reconsider has a job offered anew.
+func (q *Queue) reconsider(j *job) {
+	if j.running || j.gone {
+		return
+	}
+	q.seq++
+	j.offer = q.seq
+	q.undecided = append(q.undecided, j)
+	q.signal()
+}
+
+// decide offers the jobs that need it to holders. It calls Options' functions, so it must not hold the mutex meanwhile.
+func (q *Queue) decide() {
+	q.mu.Lock()
+	now := time.Now()
+	if q.stale || !q.retry.IsZero() && !now.Before(q.retry) {
+		q.renew(now)
+	}
+	undecided := q.undecided
+	q.undecided = nil
+	q.mu.Unlock()
+
+	for _, j := range undecided {
+		if q.o.Repo.Has(j.Key) {
+			q.present(j, here)
+			continue
+		}
+		var paths []string
+		if q.o.Local != nil {
+			paths = q.o.Local(j.Key)
+		}
+		holders := q.o.Holders(j.Key)
+		q.mu.Lock()
+		if !j.running && !j.gone {
+			q.offer(j, len(paths) > 0, holders, now)
+		}
+		q.mu.Unlock()
+	}
+}
+
+// renew makes all offers void, and has those jobs decided that may have a chance.
+func (q *Queue) renew(now time.Time) {
+	for _, h := range q.holders {
+		h.small.empty()
+		h.large.empty()
+	}
+	q.undecided = q.undecided[:0]
+	for _, j := range q.jobs {
+		if !j.running {
+			q.seq++
+			j.offer = q.seq
+			q.undecided = append(q.undecided, j)
+		}
+	}
+	q.stale, q.retry = false, time.Time{}
+	for _, h := range q.holders {
+		if h.failure.until.After(now) {
+			q.retryAt(h.failure.until)
+		}
+	}
+}
+
+// retryAt has everything looked at again at a time.
+func (q *Queue) retryAt(t time.Time) {
+	if q.retry.IsZero() || t.Before(q.retry) {
+		q.retry = t
+	}
+}
+
+// offer offers a job to the cheapest holders that may be asked now, or notes when one may.
+func (q *Queue) offer(j *job, local bool, holders []Holder, now time.Time) {
+	if j.notBefore.After(now) {
+		q.retryAt(j.notBefore)
+		return
+	}
+	if local {
+		holders = append([]Holder{{Clone: here, Cost: -1}}, holders...)
+	}
+	best, found := 0, false
+	usable := holders[:0:0]
+	for _, h := range holders {
+		until := j.failed[h.Clone].until
+		if known, ok := q.holders[h.Clone]; ok && known.failure.until.After(until) {
+			until = known.failure.until
+		}
+		if until.After(now) {
+			q.retryAt(until)
+			continue
+		}
+		usable = append(usable, h)
+		if !found || h.Cost < best {
+			best, found = h.Cost, true
+		}
+	}
+	j.others = len(usable) > 1
+	for _, h := range usable {
+		if h.Cost != best {
+			continue
+		}
+		known, ok := q.holders[h.Clone]
+		if !ok {
+			known = &holder{clone: h.Clone}
+			q.holders[h.Clone] = known
+		}
+		if j.isSmall() {
+			heap.Push(&known.small, offer{j, j.offer})
+		} else {
+			heap.Push(&known.large, offer{j, j.offer})
+		}
+	}
+}
+
+// start begins as many workers as holders, jobs and slots allow. It gives the time until something must be looked at again.
+func (q *Queue) start(ctx context.Context, workers *errgroup.Group) time.Duration {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now := time.Now()
+	next := time.Hour
+	sooner := func(t time.Time) { next = min(next, max(t.Sub(now), 0)) }
+	for _, h := range q.holders {
+		q.expire(h, now, sooner)
+		if q.paused || q.full.After(now) || ctx.Err() != nil {
+			continue
+		}
+		for range q.missing(h) {
+			w, ctx := q.newWorker(ctx, h)
+			workers.Go(func() error {
+				w.run(ctx)
+				return nil
+			})
+		}
+	}
+	if q.full.After(now) {
+		sooner(q.full)
+	}
+	if !q.retry.IsZero() {
+		sooner(q.retry)
+	}
+	if len(q.workers) > 0 {
+		q.checkProgress(now)
+		sooner(now.Add(q.o.Patience / checksIn))
+	}
+	return next
+}
+
+// missing gives how many workers more the holder's offers are worth: one for each content, and for small ones one for as
+// many as a session takes ahead. Of a holder that is new or has failed, one finds out first.
+func (q *Queue) missing(h *holder) int {
+	slots := q.o.Slots
+	if !h.proven && h.clone != here {
+		slots = 1
+	}
+	sessions := (h.small.good(slots*p2p.MaxAsked) + p2p.MaxAsked - 1) / p2p.MaxAsked
+	wanted := sessions + h.large.good(q.largeSlots()-h.larges)
+	return max(min(wanted-h.starting, slots-h.sessions), 0)
+}
+
+// largeSlots leaves a session of each holder for small content.
+func (q *Queue) largeSlots() int { return max(q.o.Slots-1, 1) }
+
+// expire closes sessions that were not used for long.
+func (q *Queue) expire(h *holder, now time.Time, sooner func(time.Time)) {
+	kept := h.idle[:0]
+	for _, s := range h.idle {
+		end := s.since.Add(q.o.Linger)
+		if end.After(now) && s.client.Err() == nil {
+			kept = append(kept, s)
+			sooner(end)
+			continue
+		}
+		_ = s.client.Close()
+	}
+	clear(h.idle[len(kept):])
+	h.idle = kept
+}
+
+func (q *Queue) closeSessions() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, h := range q.holders {
+		for _, s := range h.idle {
+			_ = s.client.Close()
+		}
+		h.idle = nil
+	}
+}
+
+// take gives the holder's next job, which is the caller's from then on: nil when there is none, or none that it may have
+// beside the others. onlySmall is for who has asked for small ones already.
+func (q *Queue) take(h *holder, onlySmall bool) *job {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.paused || q.full.After(time.Now()) || h.failure.until.After(time.Now()) {
+		return nil
+	}
+	from, j := &h.small, h.small.first()
+	if l := h.large.first(); l != nil && !onlySmall && h.larges < q.largeSlots() && (j == nil || l.compare(j) < 0) {
+		from, j = &h.large, l
+		h.larges++
+	}
+	if j == nil {
+		return nil
+	}
+	heap.Pop(from)
+	j.running = true
+	return j
+}
+
+// present ends a job whose content is here, from a clone or because it was.
+func (q *Queue) present(j *job, clone string) {
+	q.mu.Lock()
+	told := !j.gone
+	j.gone = true
+	if q.jobs[j.Key] == j {
+		delete(q.jobs, j.Key)
+	}
+	q.mu.Unlock()
+	if told {
+		size, _ := j.Key.Size()
+		q.o.Event(Event{Job: j.Job, State: Present, Clone: clone, Bytes: size, Size: size})
+	}
+}

@@ -1,0 +1,397 @@
+package transfer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/git-arbor/arbor/sync/annex"
+	"github.com/git-arbor/arbor/sync/p2p"
+)
+
+// worker gets content from one holder, through one session at a time, until there is no more for it.
+type worker struct {
+	q      *Queue
+	h      *holder
+	cancel context.CancelCauseFunc // ends the context of run
+	client *p2p.Client
+	used   bool // the session has brought something, or was begun by this worker
+	begun  bool // it has looked for work
+
+	transfers []*transfer // under way; guarded by the queue's mutex, as are the next two
+	checked   time.Time
+	then      int64        // bytes at that time
+	bytes     atomic.Int64 // that came
+}
+
+// arrival is a job that a worker has taken, with what is here of its content.
+type arrival struct {
+	*job
+	*transfer
+	partial *p2p.Partial
+	offset  int64 // bytes that were here before
+	unsaved error // why bytes that came could not be stored
+}
+
+// newWorker makes a worker, and the context to run it in. The queue's mutex is held.
+func (q *Queue) newWorker(ctx context.Context, h *holder) (*worker, context.Context) {
+	w := &worker{q: q, h: h}
+	ctx, w.cancel = context.WithCancelCause(ctx)
+	h.sessions++
+	h.starting++
+	q.workers[w] = struct{}{}
+	return w, ctx
+}
+
+func (w *worker) run(ctx context.Context) {
+	defer w.leave()
+	if w.h.clone == here {
+		w.copyAll(ctx)
+		return
+	}
+	for ctx.Err() == nil && w.open(ctx) {
+		w.getAll(ctx)
+		if w.client.Err() == nil {
+			return // nothing is left to do
+		}
+		w.client = nil
+	}
+}
+
+// leave gives the session back.
+func (w *worker) leave() {
+	q := w.q
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	w.started()
+	delete(q.workers, w)
+	w.h.sessions--
+	if w.client != nil && w.client.Err() == nil {
+		w.h.idle = append(w.h.idle, idleSession{w.client, time.Now()})
+	}
+	w.cancel(nil)
+	q.signal()
+}
+
+// started notes that the worker is no longer on its way to work.
+func (w *worker) started() {
+	if !w.begun {
+		w.begun = true
+		w.h.starting--
+	}
+}
+
+// open gets a session: one that is left over, or a new one.
+func (w *worker) open(ctx context.Context) bool {
+	q := w.q
+	q.mu.Lock()
+	if n := len(w.h.idle); n > 0 {
+		w.client, w.used = w.h.idle[n-1].client, false
+		w.h.idle = w.h.idle[:n-1]
+		q.mu.Unlock()
+		return true
+	}
+	backedOff := w.h.failure.until.After(time.Now())
+	q.mu.Unlock()
+	if backedOff {
+		return false
+	}
+	client, err := q.o.Open(ctx, w.h.clone)
+	if err != nil {
+		if ctx.Err() == nil {
+			q.o.Log.Info("no session with a holder", "clone", w.h.clone, "err", err)
+			w.holderFailed()
+		}
+		return false
+	}
+	w.client, w.used = client, true
+	q.mu.Lock()
+	if !w.h.proven {
+		w.h.proven = true
+		q.signal() // the other slots may be used now
+	}
+	q.mu.Unlock()
+	return true
+}
+
+// holderFailed leaves the holder alone for a while, and has its jobs offered to others.
+func (w *worker) holderFailed() {
+	q := w.q
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	now := time.Now()
+	// Sessions that break together are one failure.
+	if !w.h.failure.until.After(now) {
+		w.h.failure = w.h.failure.again(now, q.o.Retry)
+	}
+	w.h.proven = false
+	for _, s := range w.h.idle {
+		_ = s.client.Close()
+	}
+	w.h.idle = nil
+	q.stale = true
+	q.signal()
+}
+
+// getAll works through the holder's offers: small content is asked for ahead. It returns when nothing is left for this
+// worker, or the session has ended.
+func (w *worker) getAll(ctx context.Context) {
+	var asked []*arrival
+	defer func() {
+		for _, a := range asked {
+			w.putBack(a)
+		}
+	}()
+	for w.client.Err() == nil {
+		for len(asked) < p2p.MaxAsked {
+			a := w.next(ctx, len(asked) > 0)
+			if a == nil {
+				break
+			}
+			if !a.isSmall() {
+				w.finish(ctx, a, w.getLarge(ctx, a))
+				if w.client.Err() != nil {
+					return
+				}
+				continue
+			}
+			if err := w.client.Ask(ctx, a.request()); err != nil {
+				w.finish(ctx, a, err)
+				return
+			}
+			asked = append(asked, a)
+		}
+		if len(asked) == 0 {
+			return
+		}
+		a := asked[0]
+		asked = asked[1:]
+		w.finish(ctx, a, a.partial.Fill(ctx, func(dst io.Writer) error {
+			_, err := w.client.Next(ctx, w.meter(a, dst))
+			return err
+		}))
+	}
+}
+
+// next takes a job and prepares it; nil when there is none.
+func (w *worker) next(ctx context.Context, onlySmall bool) *arrival {
+	for ctx.Err() == nil {
+		j := w.q.take(w.h, onlySmall)
+		w.q.mu.Lock()
+		w.started()
+		w.q.mu.Unlock()
+		if j == nil {
+			return nil
+		}
+		a := &arrival{job: j, transfer: &transfer{job: j.Job, clone: w.h.clone, told: time.Now()}}
+		if err := w.prepare(a); err != nil {
+			w.finish(ctx, a, err)
+			continue
+		}
+		if a.partial.Complete() { // killed between the last byte and the placing
+			w.finish(ctx, a, a.partial.Fill(ctx, func(io.Writer) error { return nil }))
+			continue
+		}
+		return a
+	}
+	return nil
+}
+
+// prepare opens the temporary file, and sees that there is room for the rest.
+func (w *worker) prepare(a *arrival) error {
+	var err error
+	if a.partial, err = p2p.OpenPartial(w.q.o.Repo, a.Key, w.h.clone); err != nil {
+		a.unsaved = err
+		return err
+	}
+	a.offset = a.partial.Size()
+	a.bytes.Store(a.offset)
+	a.toldBytes = a.offset
+	size, sized := a.Key.Size()
+	if sized {
+		if err := w.room(size - a.offset); err != nil {
+			return err
+		}
+	}
+	w.q.mu.Lock()
+	defer w.q.mu.Unlock()
+	w.transfers = append(w.transfers, a.transfer)
+	w.checked = time.Time{}
+	return nil
+}
+
+// room checks that the disk has room for this many bytes beside those that are on their way.
+func (w *worker) room(bytes int64) error {
+	w.q.mu.Lock()
+	for other := range w.q.workers {
+		for _, t := range other.transfers {
+			if size, ok := t.job.Key.Size(); ok {
+				bytes += size - t.bytes.Load()
+			}
+		}
+	}
+	w.q.mu.Unlock()
+	return w.q.o.Repo.Room(bytes)
+}
+
+func (a *arrival) request() p2p.GetRequest {
+	return p2p.GetRequest{Key: a.Key, File: a.File, Offset: a.offset}
+}
+
+// getLarge gets content alone in the session, so that it can be cancelled.
+func (w *worker) getLarge(ctx context.Context, a *arrival) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	w.q.mu.Lock()
+	a.cancel = cancel
+	gone := a.gone
+	w.q.mu.Unlock()
+	if gone {
+		return errCancelled
+	}
+	r := a.request()
+	if _, sized := r.Key.Size(); !sized {
+		r.Room = w.room
+	}
+	err := a.partial.Fill(ctx, func(dst io.Writer) error {
+		_, err := w.client.Get(ctx, r, w.meter(a, dst))
+		return err
+	})
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("%w: %w", context.Cause(ctx), err)
+	}
+	return err
+}
+
+// meter counts what goes to dst.
+func (w *worker) meter(a *arrival, dst io.Writer) io.Writer { return &meter{w, a, dst} }
+
+type meter struct {
+	w   *worker
+	a   *arrival
+	dst io.Writer
+}
+
+func (m *meter) Write(b []byte) (int, error) {
+	n, err := m.dst.Write(b)
+	m.w.bytes.Add(int64(n))
+	m.w.used = true
+	if err != nil {
+		m.a.unsaved = err
+	}
+	if m.a.came(n, time.Now()) {
+		m.w.q.o.Event(m.a.event(Running))
+	}
+	return n, err
+}
+
+// release ends what the worker has of a job: its file, its place among the transfers.
+func (w *worker) release(a *arrival) {
+	if a.partial != nil {
+		a.partial.Close()
+	}
+	q := w.q
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	w.transfers = slices.DeleteFunc(w.transfers, func(t *transfer) bool { return t == a.transfer })
+	w.checked = time.Time{}
+	a.cancel = nil
+	a.running = false
+	if !a.isSmall() {
+		w.h.larges--
+	}
+}
+
+// putBack returns a job that was not done, nobody being to blame.
+func (w *worker) putBack(a *arrival) {
+	w.release(a)
+	w.q.mu.Lock()
+	defer w.q.mu.Unlock()
+	w.q.reconsider(a.job)
+}
+
+// finish draws the conclusions from how getting content went.
+func (w *worker) finish(ctx context.Context, a *arrival, err error) {
+	q := w.q
+	broken := w.client != nil && w.client.Err() != nil
+	switch {
+	case err == nil:
+		w.release(a)
+		w.used = true
+		q.mu.Lock()
+		w.h.failure = failure{}
+		q.mu.Unlock()
+		q.present(a.job, w.h.clone)
+		return
+	case ctx.Err() != nil && !errors.Is(context.Cause(ctx), errSlow), errors.Is(err, errCancelled):
+		w.putBack(a)
+		return
+	case broken && !w.used:
+		// The session was left over from before, and the holder has closed it since: a new one will tell.
+		w.putBack(a)
+		return
+	case errors.Is(err, annex.ErrBadContent) && a.offset > 0:
+		// Some of it came from elsewhere, so this holder may have told the truth. Nothing of it is left.
+		q.o.Log.Info("content that was continued is wrong: it is got anew", "key", a.Key, "clone", w.h.clone)
+		w.putBack(a)
+		return
+	}
+
+	state := Failed
+	if p2p.IsDiskFull(err) {
+		state = NoRoom
+	}
+	e := a.event(state)
+	e.Err = err
+	if errors.Is(err, p2p.ErrChanged) {
+		err = errors.Join(err, a.partial.Discard())
+	}
+	w.release(a)
+	now := time.Now()
+	q.mu.Lock()
+	switch {
+	case errors.Is(err, p2p.ErrBusy):
+		a.notBefore = now.Add(busyPause)
+	case errors.Is(err, annex.ErrNoRoom):
+		a.notBefore = now.Add(fullPause) // something smaller may fit
+	case state == NoRoom:
+		q.full = now.Add(fullPause)
+	case a.unsaved != nil:
+		a.notBefore = now.Add(fullPause)
+	default:
+		a.failed[w.h.clone] = a.failed[w.h.clone].again(now, q.o.Retry)
+	}
+	blame := broken && a.unsaved == nil && state == Failed
+	q.reconsider(a.job)
+	q.mu.Unlock()
+	q.o.Log.Info("content did not come", "key", a.Key, "clone", w.h.clone, "err", err)
+	if !errors.Is(err, p2p.ErrBusy) {
+		q.o.Event(e)
+	}
+	if blame {
+		w.holderFailed()
+	}
+}
+
+// checkProgress ends sessions that bring next to nothing while somebody else could bring the same. The queue's mutex is
+// held.
+func (q *Queue) checkProgress(now time.Time) {
+	for w := range q.workers {
+		if len(w.transfers) == 0 {
+			continue
+		}
+		bytes := w.bytes.Load()
+		switch {
+		case w.checked.IsZero() || bytes-w.then >= slowest:
+			w.checked, w.then = now, bytes
+		case now.Sub(w.checked) >= q.o.Patience:
+			if j, ok := q.jobs[w.transfers[0].job.Key]; ok && j.others {
+				w.cancel(errSlow)
+			}
+		}
+	}
+}
