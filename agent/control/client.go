@@ -1,0 +1,146 @@
+package control
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"strconv"
+	"syscall"
+
+	"github.com/git-arbor/arbor/agent/status"
+)
+
+// Client talks to the agent behind one socket. Its methods may be called from any goroutine; each returns
+// [ErrNotRunning] when nobody answers there, and an [*Error] when the agent says no.
+type Client struct {
+	http http.Client
+}
+
+// NewClient returns a client for the socket. It does not connect yet.
+func NewClient(socketPath string) *Client {
+	return &Client{http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			addr, release, err := shortAddr(socketPath)
+			if err != nil {
+				return nil, err
+			}
+			defer release()
+			return new(net.Dialer).DialContext(ctx, "unix", addr)
+		},
+	}}}
+}
+
+// Close drops idle connections. The client stays usable.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Status returns the newest snapshot. With since > 0 it waits until there is one whose version is not since.
+func (c *Client) Status(ctx context.Context, since uint64) (status.Snapshot, error) {
+	path := "/status"
+	if since > 0 {
+		path += "?since=" + strconv.FormatUint(since, 10)
+	}
+	var snapshot status.Snapshot
+	err := c.do(ctx, http.MethodGet, path, nil, &snapshot)
+	return snapshot, err
+}
+
+// Sync starts a sync, and with req.Wait waits until the clone and its peers that are online are in step.
+func (c *Client) Sync(ctx context.Context, req SyncRequest) (SyncReply, error) {
+	var reply SyncReply
+	err := c.do(ctx, http.MethodPost, "/sync", req, &reply)
+	return reply, err
+}
+
+// Notify makes the agent look at the clone now.
+func (c *Client) Notify(ctx context.Context, req NotifyRequest) error {
+	return c.do(ctx, http.MethodPost, "/notify", req, nil)
+}
+
+// Pause stops syncing until Resume.
+func (c *Client) Pause(ctx context.Context, req PauseRequest) error {
+	return c.do(ctx, http.MethodPost, "/pause", req, nil)
+}
+
+// Resume ends a pause.
+func (c *Client) Resume(ctx context.Context, req PauseRequest) error {
+	return c.do(ctx, http.MethodPost, "/resume", req, nil)
+}
+
+// Invite makes an invitation for one more device.
+func (c *Client) Invite(ctx context.Context, req InviteRequest) (InviteReply, error) {
+	var reply InviteReply
+	err := c.do(ctx, http.MethodPost, "/invite", req, &reply)
+	return reply, err
+}
+
+// Forget revokes a device.
+func (c *Client) Forget(ctx context.Context, req ForgetRequest) error {
+	return c.do(ctx, http.MethodPost, "/forget", req, nil)
+}
+
+// Reload makes the agent read its configuration again.
+func (c *Client) Reload(ctx context.Context) error {
+	return c.do(ctx, http.MethodPost, "/reload", nil, nil)
+}
+
+// do sends one request. reply is filled from the answer unless it is nil.
+func (c *Client) do(ctx context.Context, method, path string, body, reply any) error {
+	var payload io.Reader
+	if body != nil {
+		data, err := json.Marshal(body)
+		if err != nil {
+			return fmt.Errorf("ask agent: %w", err)
+		}
+		payload = bytes.NewReader(data)
+	}
+	// The host is never resolved: the transport dials the socket.
+	req, err := http.NewRequestWithContext(ctx, method, "http://agent"+path, payload)
+	if err != nil {
+		return fmt.Errorf("ask agent: %w", err)
+	}
+	resp, err := c.http.Do(req)
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return ErrNotRunning
+	default:
+		return fmt.Errorf("ask agent: %w", errors.Unwrap(err))
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusServiceUnavailable {
+		return ErrNotRunning // it is stopping
+	}
+	if resp.StatusCode != http.StatusOK {
+		return readError(resp)
+	}
+	if reply == nil {
+		return nil
+	}
+	if err := json.NewDecoder(resp.Body).Decode(reply); err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return fmt.Errorf("read answer of agent: %w", err)
+	}
+	return nil
+}
+
+func readError(resp *http.Response) error {
+	e := new(Error)
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxRequest)).Decode(e); err != nil || e.Text == "" {
+		return &Error{
+			Code: "unknown",
+			Text: "the agent answered " + resp.Status,
+			Fix:  "the running agent may be of another version: restart it",
+		}
+	}
+	return e
+}
