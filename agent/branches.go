@@ -1,0 +1,121 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/git-arbor/arbor/sync/gitrepo"
+	"github.com/git-arbor/arbor/xmpp/signal"
+)
+
+// maxDeleted is how many deleted branches are remembered.
+const maxDeleted = 256
+
+// followBranches tells the peers of branches that the person has moved or deleted while another was checked out.
+func (c *clone) followBranches(ctx context.Context) error {
+	refs, err := c.git.Refs(ctx, branchPrefix)
+	if err != nil {
+		return fmt.Errorf("read branches: %w", err)
+	}
+	maps.DeleteFunc(refs, func(ref string, _ gitrepo.Hash) bool { return !shared(ref) })
+	for ref, old := range c.side.branches {
+		if _, ok := refs[ref]; !ok {
+			c.noteDeleted(ref, old)
+			c.tell(ctx, signal.Announce{Ref: ref, Old: signal.Hash(old)}, c.peers.online())
+		}
+	}
+	moved := false
+	for ref, h := range refs {
+		delete(c.state.Deleted, ref)
+		if old := c.side.branches[ref]; !c.side.fresh && old != h && ref != c.side.branch {
+			c.announce(ctx, ref, old, h, nil)
+			moved = true
+		}
+	}
+	c.side.branches, c.side.fresh = refs, false
+	if moved {
+		return c.collect(ctx)
+	}
+	return nil
+}
+
+func (c *clone) noteDeleted(ref string, at gitrepo.Hash) {
+	if len(c.state.Deleted) >= maxDeleted {
+		clear(c.state.Deleted) // forgotten ones may come back from a peer that was away
+	}
+	c.state.Deleted[ref] = at.String()
+	c.agenda.in(taskSave, saveDelay)
+}
+
+// wasDeleted reports whether a head that a peer has is of a branch that was deleted here, with all it had.
+func (c *clone) wasDeleted(ctx context.Context, ref string, h gitrepo.Hash) bool {
+	at, err := gitrepo.ParseHash(c.state.Deleted[ref])
+	if err != nil {
+		return false
+	}
+	old, err := c.git.IsAncestor(ctx, h, at)
+	return err == nil && old
+}
+
+// deleteBranch deletes a branch that a peer's person has deleted, if it is where it was there, and not checked out.
+func (c *clone) deleteBranch(ctx context.Context, ref string, at gitrepo.Hash, peer string) {
+	ours, err := c.git.Ref(ref)
+	if err != nil || ours != at || c.checkedOut(ctx, ref) {
+		return
+	}
+	if err := c.git.UpdateRefs(ctx, []gitrepo.RefUpdate{{Name: ref, Old: at}}, "arbor: deleted on "+peer); err != nil {
+		c.log.Warn("delete branch", "ref", ref, "err", err)
+		return
+	}
+	c.noteDeleted(ref, at)
+	delete(c.side.branches, ref)
+}
+
+// checkedOut reports whether a work tree shows a branch at this moment: the clone's, or one of git worktree's.
+func (c *clone) checkedOut(ctx context.Context, ref string) bool {
+	if branch, _, err := c.git.Head(ctx); err != nil || branch == ref {
+		return true
+	}
+	heads, _ := filepath.Glob(filepath.Join(c.git.GitDir(), "worktrees", "*", "HEAD")) // the pattern is sound
+	return slices.ContainsFunc(heads, func(head string) bool {
+		b, err := os.ReadFile(head)
+		return err == nil && string(bytes.TrimSpace(b)) == "ref: "+ref
+	})
+}
+
+// step is the way of a branch from one commit to another.
+type step struct{ from, to gitrepo.Hash }
+
+// movedUnder takes back the last step of a branch, if we made it while the person's git was checking the branch out: then
+// the files are those of the commit before. It returns the commit that the branch has now.
+func (c *clone) movedUnder(ctx context.Context, branch string, head gitrepo.Hash) (gitrepo.Hash, error) {
+	last, ok := c.side.steps[branch]
+	delete(c.side.steps, branch)
+	if !ok || last.to != head || last.from.IsZero() {
+		return head, nil
+	}
+	changes, err := c.git.Diff(last.from, last.to)
+	if err != nil {
+		return head, fmt.Errorf("compare commits: %w", err)
+	}
+	differ, err := c.git.Status(ctx)
+	if err != nil {
+		return head, fmt.Errorf("compare work tree: %w", err)
+	}
+	for _, p := range changedPaths(changes) {
+		if !slices.Contains(differ, p) {
+			return head, nil
+		}
+	}
+	update := gitrepo.RefUpdate{Name: branch, New: last.from, Old: last.to}
+	if err := c.git.UpdateRefs(ctx, []gitrepo.RefUpdate{update}, "arbor: checked out meanwhile"); err != nil {
+		return head, fmt.Errorf("move %s: %w", branch, err)
+	}
+	c.peers.arrived(branch, last.to, "")
+	return last.from, nil
+}

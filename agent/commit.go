@@ -1,0 +1,446 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/git-arbor/arbor/sync/annex"
+	"github.com/git-arbor/arbor/sync/gitrepo"
+	"github.com/git-arbor/arbor/sync/watch"
+)
+
+// hugeFile is the size, in bytes, from which a file is taken into the annex beside the actor.
+const hugeFile = 8 << 20
+
+// person is what the person does in the clone, as far as the actor has seen it.
+type person struct {
+	branches   map[string]gitrepo.Hash // all that peers share
+	fresh      bool                    // branches were not read yet
+	halfway    step                    // of a check-out that has written files while the branch has not moved
+	steps      map[string]step         // the last we made with each branch while it was not checked out
+	branch     string                  // full name of the branch HEAD points to; "" when detached
+	head       gitrepo.Hash            // its commit; zero while unborn
+	pending    map[string]bool         // settled paths, to be looked at
+	settling   map[string]bool         // paths we wait for until nobody writes to them
+	adding     map[string]bool         // huge files that are being taken into the annex
+	added      map[string]addition     // those that were
+	unread     map[string]int          // paths that could not be read, and how often that was tried
+	audited    map[string]bool         // paths that git status found to differ
+	audit      bool                    // compare everything, for an event may have been missed
+	known      map[string]gitrepo.Stat // files as last read or written by us
+	unfinished string                  // a merge or rebase of the person's
+	moved      bool                    // a reference may have moved
+	gone       int                     // files that were missing when commit last looked
+	goneSince  time.Time               // since when it is that many
+	mergeSince time.Time               // since when a merge waits for more heads
+	accept     bool                    // the person said that the mass deletion is meant
+	changed    time.Time               // when something was last taken in or checked out
+}
+
+func newPerson() person {
+	return person{fresh: true, branches: make(map[string]gitrepo.Hash), steps: make(map[string]step), pending: make(map[string]bool), settling: make(map[string]bool), audited: make(map[string]bool), unread: make(map[string]int), adding: make(map[string]bool), added: make(map[string]addition), known: make(map[string]gitrepo.Stat), audit: true, moved: true}
+}
+
+// watched takes one event of a watcher.
+func (c *clone) watched(ctx context.Context, e watch.Event) {
+	switch e.Kind {
+	case watch.Settled:
+		for _, p := range e.Paths {
+			delete(c.side.settling, p)
+			for dir := path.Dir(p); dir != "."; dir = path.Dir(dir) {
+				delete(c.side.settling, dir) // it has become a folder
+			}
+			c.touched(p)
+		}
+	case watch.Refs:
+		c.side.moved = true
+		if slices.ContainsFunc(e.Paths, func(p string) bool { return p == "config" || strings.HasPrefix(p, "info/") }) {
+			c.reload(ctx)
+		}
+	case watch.Rescan:
+		c.side.audit, c.side.moved = true, true
+		c.clear("clone-lost")
+	case watch.Lost:
+		c.warnText("clone-lost", fmt.Sprintf("%s cannot be seen: %v", path.Join(c.conf.Path, e.Dir), e.Err),
+			"mount or restore the folder; nothing in it is taken for deleted")
+	case watch.Limited:
+		if e.Missing == 0 {
+			c.clear("watch-limit")
+			return
+		}
+		c.warnText("watch-limit", fmt.Sprintf("%d of %d folders are only looked at slowly", e.Missing, e.Watched+e.Missing), e.Reason)
+	}
+}
+
+// touched notes that a path is to be looked at, unless it is as we left it: our own writes come back as events.
+func (c *clone) touched(p string) {
+	if name := path.Base(p); name == ".gitignore" {
+		c.watch.Reconsider(strings.TrimSuffix(path.Dir(p), "."))
+	}
+	st, err := c.git.Stat(p)
+	if known, ok := c.side.known[p]; ok && err == nil && st == known {
+		return
+	}
+	c.side.pending[p] = true
+}
+
+func (c *clone) reload(ctx context.Context) {
+	if err := c.git.ReloadConfig(ctx); err != nil {
+		c.log.Warn("reload git config", "err", err)
+	}
+}
+
+// look reads what the person moved: HEAD, its branch, and the other references.
+func (c *clone) look(ctx context.Context) error {
+	if c.side.moved {
+		c.side.moved = false
+		if err := c.smudged(ctx); err != nil {
+			return fmt.Errorf("read smudge log: %w", err)
+		}
+		c.side.unfinished = c.git.Unfinished()
+		branch, head, err := c.git.Head(ctx)
+		if err != nil {
+			return fmt.Errorf("read HEAD: %w", err)
+		}
+		if c.side.fresh { // the first look
+			if head, err = c.finishCheckOut(ctx, branch, head); err != nil {
+				return err
+			}
+		}
+		if branch != c.side.branch || head != c.side.head {
+			if err := c.takeBack(ctx); err != nil {
+				return err
+			}
+			if err := c.followHead(ctx, branch, head); err != nil {
+				return err
+			}
+		}
+		if err := c.followBranches(ctx); err != nil {
+			return err
+		}
+		c.agenda.in(taskPublish, publishDelay) // other branches and tags are part of the vector
+	}
+	if c.side.audit && c.watch != nil && c.side.unfinished == "" {
+		paths, err := c.git.Status(ctx)
+		if err != nil {
+			return fmt.Errorf("compare work tree: %w", err)
+		}
+		c.side.audit = false
+		for _, p := range paths {
+			c.side.audited[p] = true
+			delete(c.side.known, p)
+		}
+		c.whenSettled(paths)
+	}
+	return nil
+}
+
+// whenSettled has paths looked at when nobody writes to them any more; at once where a folder took the place of a file,
+// for folders do not settle.
+func (c *clone) whenSettled(paths []string) {
+	for _, p := range paths {
+		if st, err := c.git.Stat(p); err == nil && st.IsDir() {
+			c.side.pending[p] = true
+		} else {
+			c.side.settling[p] = true
+		}
+	}
+	c.watch.Settle(paths...)
+}
+
+// followHead takes in that the person committed, reset, or checked out another branch.
+func (c *clone) followHead(ctx context.Context, branch string, head gitrepo.Hash) error {
+	old := c.side.head
+	sameBranch := branch == c.side.branch
+	if !sameBranch && !c.git.Bare() {
+		var err error
+		if head, err = c.movedUnder(ctx, branch, head); err != nil {
+			return err
+		}
+	}
+	c.side.branch, c.side.head = branch, head
+	if !sameBranch {
+		old = gitrepo.Hash{}
+		if c.queue != nil {
+			c.queue.Cancel(slices.Collect(maps.Keys(c.want.missing))...)
+		}
+		clear(c.want.named)
+		clear(c.want.missing)
+		clear(c.want.behind)
+	}
+	if err := c.collect(ctx); err != nil {
+		return err
+	}
+	if sameBranch && branch != "" && !head.IsZero() {
+		c.announce(ctx, branch, old, head, nil)
+	}
+	return c.wantFrom(ctx, old, head)
+}
+
+// commit takes in what the person saved.
+func (c *clone) commit(ctx context.Context) error {
+	if c.watch == nil || len(c.side.pending) == 0 || c.side.branch == "" {
+		return nil
+	}
+	paths := slices.Sorted(maps.Keys(c.side.pending))
+	var added []annex.Key
+	index := c.indexStamp()
+	snap, err := c.git.Snapshot(ctx, c.side.head, paths, c.largeHook(&added))
+	if err != nil {
+		return fmt.Errorf("read work tree: %w", err)
+	}
+	if err := c.undisturbed(ctx, index); err != nil {
+		return err
+	}
+	if c.moreToGo(snap.Changes) {
+		return nil
+	}
+	if err := c.refuseMassDeletion(snap.Changes); err != nil {
+		return err
+	}
+	if err := c.smudged(ctx); err != nil {
+		return fmt.Errorf("read smudge log: %w", err)
+	}
+	clear(c.side.pending)
+	c.skipped(paths, snap.Skipped)
+	snap.Index = append(snap.Index, c.ghosts(paths)...)
+	c.remember(snap.Index)
+	if len(snap.Changes) == 0 {
+		return c.refreshIndex(ctx, snap.Index)
+	}
+	old := c.side.head
+	head, err := c.git.NewCommit(ctx, gitrepo.NewCommit{
+		Parents: parents(old), Base: old, Changes: snap.Changes, Message: message(c.conf.Name, snap.Changes),
+	})
+	if err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	c.hook("before", change{Old: hexOrEmpty(old), New: head.String(), Paths: changedPaths(snap.Changes)})
+	c.log.Debug("committed", "commit", head, "changes", len(snap.Changes))
+	// Peers may have the commit before we have moved to it (DESIGN §11): its objects are whole, and its bytes are those of
+	// a settled file. Should we die now, they give it back.
+	c.announce(ctx, c.side.branch, old, head, added)
+	if err := c.moveTo(ctx, head, snap.Index, "commit"); err != nil {
+		// Somebody else moved the branch. What we announced is from now on like a commit of a peer; the files are looked
+		// at again, against the new head.
+		c.peers.arrived(c.side.branch, head, "")
+		for _, p := range changedPaths(snap.Changes) {
+			c.side.pending[p] = true
+		}
+		return err
+	}
+	c.hook("after", change{Old: hexOrEmpty(old), New: head.String(), Paths: changedPaths(snap.Changes)})
+	return c.wantFrom(ctx, old, head, added...)
+}
+
+// skipped has paths that could not be read, or changed meanwhile, looked at again: later and later, and the person is told.
+func (c *clone) skipped(looked, skipped []string) {
+	for _, p := range looked {
+		if !slices.Contains(skipped, p) {
+			delete(c.side.unread, p)
+		}
+	}
+	worst := 0
+	skipped = slices.DeleteFunc(skipped, func(p string) bool { return c.side.adding[p] })
+	for _, p := range skipped {
+		c.side.unread[p]++
+		worst = max(worst, c.side.unread[p])
+	}
+	switch {
+	case len(skipped) > 0:
+		c.agenda.in(taskUnread, min(retryDelay<<min(worst, 8), 15*time.Second))
+		if worst >= 4 {
+			c.warnText("unreadable", fmt.Sprintf("%q cannot be read", skipped[0]), "make it readable, or add it to .gitignore")
+		}
+	case len(c.side.unread) == 0:
+		c.clear("unreadable")
+	}
+}
+
+// ghosts are the paths that an audit found in the index alone: neither a file nor HEAD has them.
+func (c *clone) ghosts(paths []string) (gone []gitrepo.IndexEntry) {
+	for _, p := range paths {
+		if !c.side.audited[p] {
+			continue
+		}
+		_, onDisk := c.git.Stat(p)
+		_, inHead := c.git.Entry(c.side.head, p)
+		if errors.Is(onDisk, fs.ErrNotExist) && errors.Is(inHead, gitrepo.ErrNotFound) {
+			gone = append(gone, gitrepo.IndexEntry{Path: p})
+		}
+	}
+	return gone
+}
+
+// refreshIndex corrects what the index says of files that an audit found to differ, but that are as HEAD has them: the
+// agent died before it could.
+func (c *clone) refreshIndex(ctx context.Context, looked []gitrepo.IndexEntry) error {
+	var stale []gitrepo.IndexEntry
+	for _, e := range looked {
+		if c.side.audited[e.Path] {
+			stale = append(stale, e)
+		}
+	}
+	clear(c.side.audited)
+	if len(stale) == 0 || c.side.head.IsZero() {
+		return nil
+	}
+	err := c.git.Advance(ctx, gitrepo.Advance{Ref: c.side.branch, Old: c.side.head, New: c.side.head, Index: stale})
+	if err != nil {
+		return fmt.Errorf("refresh index: %w", err)
+	}
+	return nil
+}
+
+// moveTo makes head the commit of the branch that is checked out, together with the index.
+func (c *clone) moveTo(ctx context.Context, head gitrepo.Hash, index []gitrepo.IndexEntry, reason string) error {
+	if err := c.git.Sync(); err != nil {
+		return fmt.Errorf("write objects to disk: %w", err)
+	}
+	err := c.git.Advance(ctx, gitrepo.Advance{Ref: c.side.branch, Old: c.side.head, New: head, Index: index, Reason: "arbor: " + reason})
+	if err != nil {
+		c.side.moved = true
+		return fmt.Errorf("move %s: %w", c.side.branch, err)
+	}
+	c.remember(index)
+	c.noteVariants(index)
+	c.log.Debug("moved", "ref", c.side.branch, "commit", head)
+	c.side.head = head
+	c.side.changed = time.Now()
+	c.agenda.in(taskPublish, publishDelay)
+	return nil
+}
+
+// remember notes the stat of files that are as we read or wrote them, so that their events are not news.
+func (c *clone) remember(index []gitrepo.IndexEntry) {
+	for _, e := range index {
+		if e.Entry.IsZero() || e.Stat == (gitrepo.Stat{}) {
+			delete(c.side.known, e.Path)
+		} else {
+			c.side.known[e.Path] = e.Stat
+		}
+	}
+}
+
+// largeHook gives large files to the annex, and notes their keys.
+func (c *clone) largeHook(added *[]annex.Key) gitrepo.LargeHook {
+	if c.annex == nil {
+		return nil
+	}
+	return func(ctx context.Context, p string, st gitrepo.Stat) (gitrepo.Entry, gitrepo.Stat, bool, error) {
+		large, err := c.annex.Large(ctx, p, st.Size)
+		if err != nil || !large {
+			return gitrepo.Entry{}, gitrepo.Stat{}, false, err
+		}
+		return c.addLarge(ctx, p, st, added)
+	}
+}
+
+func (c *clone) addLarge(ctx context.Context, p string, st gitrepo.Stat, added *[]annex.Key) (gitrepo.Entry, gitrepo.Stat, bool, error) {
+	a, ready := c.side.added[p]
+	delete(c.side.added, p)
+	switch {
+	case ready && a.before == st:
+	case st.Size >= hugeFile:
+		c.addAside(p, st)
+		return gitrepo.Entry{}, gitrepo.Stat{}, false, fmt.Errorf("%s is being added: %w", p, gitrepo.ErrChanged)
+	default:
+		if a = c.add(ctx, p, st); a.err != nil {
+			return gitrepo.Entry{}, gitrepo.Stat{}, false, a.err
+		}
+	}
+	h, err := c.git.WriteBlob(a.Content)
+	if err != nil {
+		return gitrepo.Entry{}, gitrepo.Stat{}, false, err
+	}
+	if a.Here {
+		*added = append(*added, a.Key)
+	}
+	return gitrepo.Entry{Mode: a.Mode, Hash: h}, a.Stat, true, nil
+}
+
+// addition is a file that was taken into the annex.
+type addition struct {
+	annex.Added
+	before gitrepo.Stat
+	err    error
+}
+
+// add takes a file into the annex. Any goroutine may call it.
+func (c *clone) add(ctx context.Context, p string, st gitrepo.Stat) addition {
+	unlocked, err := c.annex.AddUnlocked(ctx, p, st.Size)
+	if err != nil {
+		return addition{err: err}
+	}
+	a, err := c.annex.Add(ctx, p, annex.AddOptions{Locked: !unlocked})
+	return addition{a, st, err}
+}
+
+// addAside takes a huge file into the annex while the actor goes on; the file is looked at again when that is done.
+func (c *clone) addAside(p string, st gitrepo.Stat) {
+	if c.side.adding[p] {
+		return
+	}
+	c.side.adding[p] = true
+	c.aside(func(ctx context.Context) {
+		a := c.add(ctx, p, st)
+		c.post(ctx, func(context.Context) {
+			delete(c.side.adding, p)
+			c.side.pending[p] = true
+			if a.err == nil {
+				a.before = a.Stat // what the file is now, link or not
+				c.side.added[p] = a
+			}
+		})
+	})
+}
+
+func parents(h gitrepo.Hash) []gitrepo.Hash {
+	if h.IsZero() {
+		return nil
+	}
+	return []gitrepo.Hash{h}
+}
+
+func hexOrEmpty(h gitrepo.Hash) string {
+	if h.IsZero() {
+		return ""
+	}
+	return h.String()
+}
+
+func changedPaths(changes []gitrepo.Change) []string {
+	paths := make([]string, len(changes))
+	for i, ch := range changes {
+		paths[i] = ch.Path
+	}
+	return paths
+}
+
+// message is the commit message for changes: what `git log --oneline` shows to a person who looks for a file.
+func message(name string, changes []gitrepo.Change) string {
+	verb := func(ch gitrepo.Change) string {
+		switch {
+		case ch.Old.IsZero():
+			return "add"
+		case ch.New.IsZero():
+			return "delete"
+		}
+		return "change"
+	}
+	first := fmt.Sprintf("%s: %s %q", name, verb(changes[0]), changes[0].Path)
+	if plain := changes[0].Path; !strings.ContainsFunc(plain, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\uFFFD' }) {
+		first = fmt.Sprintf("%s: %s %s", name, verb(changes[0]), plain)
+	}
+	if len(changes) > 1 {
+		first += fmt.Sprintf(" and %d more", len(changes)-1)
+	}
+	return first + "\n"
+}

@@ -1,0 +1,413 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/git-arbor/arbor/agent/status"
+	"github.com/git-arbor/arbor/sync/annex"
+	"github.com/git-arbor/arbor/sync/gitrepo"
+	"github.com/git-arbor/arbor/sync/link"
+	"github.com/git-arbor/arbor/sync/p2p"
+	"github.com/git-arbor/arbor/sync/transfer"
+)
+
+// contents are the annexed contents that the clone's files name and that are not here.
+type contents struct {
+	named     map[annex.Key]int             // how many files name a key
+	missing   map[annex.Key]map[string]bool // of these, what is not here, and the paths that name them
+	behind    map[annex.Key]map[string]bool // files that are pointers still though their content is here
+	refresh   bool                          // who holds what has changed
+	online    []string                      // clones that came online
+	records   []annex.Location              // not yet in the location log
+	recordDue bool
+
+	*holders
+}
+
+// holders is who has what, for the goroutines of the transfer queue.
+type holders struct {
+	mu    sync.Mutex
+	said  map[annex.Key][]string // clone ids, by what their signals said
+	reach map[string]holder      // the peers that can be asked, by clone id
+}
+
+// holder is a peer that can be asked for contents.
+type holder struct {
+	name string
+	cost int
+}
+
+func newContents() contents {
+	return contents{
+		named: make(map[annex.Key]int), missing: make(map[annex.Key]map[string]bool), behind: make(map[annex.Key]map[string]bool),
+		holders: &holders{said: make(map[annex.Key][]string), reach: make(map[string]holder)},
+	}
+}
+
+// note adds a path to those that name a key.
+func note(m map[annex.Key]map[string]bool, k annex.Key, path string) {
+	if m[k] == nil {
+		m[k] = make(map[string]bool)
+	}
+	m[k][path] = true
+}
+
+// forget takes in that a file names a key no more.
+func (w *contents) forget(k annex.Key, path string) {
+	if w.named[k]--; w.named[k] <= 0 {
+		delete(w.named, k)
+	}
+	delete(w.missing[k], path)
+	if len(w.missing[k]) == 0 {
+		delete(w.missing, k)
+	}
+}
+
+// some returns up to n missing keys.
+func (w *contents) some(n int) []annex.Key {
+	var keys []annex.Key
+	for k := range w.missing {
+		if len(keys) == n {
+			break
+		}
+		keys = append(keys, k)
+	}
+	return keys
+}
+
+// costOf is what getting content over a link costs, in git-annex's numbers.
+func costOf(p *peer) int {
+	switch p.linkKind {
+	case link.KindHost:
+		return 100
+	case link.KindLAN:
+		return 150
+	}
+	return 200
+}
+
+// holdersChanged takes in who can be asked, and who said what about some keys.
+func (w *contents) holdersChanged(all []*peer, keys ...annex.Key) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	clear(w.reach)
+	for _, p := range all {
+		if len(p.links) > 0 || p.online() {
+			w.reach[p.id.clone] = holder{p.name, costOf(p)}
+		}
+	}
+	for _, k := range keys {
+		var who []string
+		for _, p := range all {
+			if p.keys[k] {
+				who = append(who, p.id.clone)
+			}
+		}
+		w.said[k] = who
+		w.refresh = w.refresh || w.missing[k] != nil
+	}
+	w.refresh = w.refresh || len(keys) == 0
+}
+
+// of returns the clones that can be asked for a key: those that said they have it, and those that the location log names.
+func (h *holders) of(k annex.Key, logged []string) []transfer.Holder {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var who []transfer.Holder
+	for _, id := range slices.Concat(h.said[k], logged) {
+		holder, ok := h.reach[id]
+		if ok && !slices.ContainsFunc(who, func(w transfer.Holder) bool { return w.Clone == id }) {
+			who = append(who, transfer.Holder{Clone: id, Cost: holder.cost})
+		}
+	}
+	return who
+}
+
+// nameOf returns what people call a clone.
+func (h *holders) nameOf(clone string) string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.reach[clone].name
+}
+
+// openQueue makes the queue that gets what is missing.
+func (c *clone) openQueue() {
+	if c.annex == nil {
+		return
+	}
+	repo, holders, log := c.annex, c.want.holders, c.log
+	c.names = holders.nameOf
+	c.queue = transfer.New(transfer.Options{
+		Repo: repo,
+		Holders: func(k annex.Key) []transfer.Holder {
+			logged, err := repo.Locations(context.Background(), k)
+			if err != nil {
+				log.Warn("read location log", "key", k, "err", err)
+			}
+			return holders.of(k, logged)
+		},
+		Open:  c.openSession,
+		Event: c.transferred,
+		Log:   log,
+	})
+	c.queue.SetPaused(c.state.Paused)
+}
+
+// openSession opens a session with a clone for the queue.
+func (c *clone) openSession(ctx context.Context, clone string) (*p2p.Client, error) {
+	var open func(context.Context) (*p2p.Client, error)
+	err := c.ask(ctx, func(context.Context) {
+		for _, p := range c.peers.all() {
+			if p.id.clone == clone {
+				open = c.opener(p)
+				return
+			}
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	if open == nil {
+		return nil, fmt.Errorf("open session with %s: %w", clone, link.ErrUnreachable)
+	}
+	return open(ctx)
+}
+
+// transferred is told by the queue's goroutines what happens to a job.
+func (c *clone) transferred(e transfer.Event) {
+	row := status.Transfer{
+		Key: e.Job.Key.String(), File: e.Job.File, Clone: c.conf.Path, Peer: c.names(e.Clone), Direction: status.Down,
+		Bytes: e.Bytes, Size: e.Size, Rate: int64(e.Rate), State: status.TransferRunning,
+	}
+	switch e.State {
+	case transfer.Running:
+		c.agent.store.SetTransfer(row)
+	case transfer.Present:
+		c.agent.store.RemoveTransfer(row)
+		c.arrivals.add(e.Job.Key)
+	case transfer.NoRoom:
+		c.agent.store.RemoveTransfer(row)
+		c.warnText("no-room", fmt.Sprintf("no room for %s: %v", e.Job.File, e.Err), "make room on the disk; the transfer goes on by itself")
+	case transfer.Failed:
+		c.agent.store.RemoveTransfer(row)
+		c.log.Debug("transfer failed", "key", e.Job.Key, "from", e.Clone, "err", e.Err)
+	}
+}
+
+// wantFrom takes in what the step from one commit to another makes wanted: here, the content of every file.
+// told are contents that the peers know to be here.
+func (c *clone) wantFrom(ctx context.Context, from, to gitrepo.Hash, told ...annex.Key) error {
+	if c.annex == nil || from == to {
+		return nil
+	}
+	changes, err := c.git.Diff(from, to)
+	if err != nil {
+		return fmt.Errorf("compare commits: %w", err)
+	}
+	var here []annex.Key
+	for _, ch := range changes {
+		if k, ok := c.keyOf(ch.Old); ok {
+			c.want.forget(k, ch.Path)
+		}
+		k, ok := c.keyOf(ch.New)
+		if !ok {
+			continue
+		}
+		c.want.named[k]++
+		switch {
+		case c.annex.Has(k):
+			if ch.New.Mode.IsRegular() {
+				note(c.want.behind, k, ch.Path)
+			}
+			here = append(here, k)
+		default:
+			note(c.want.missing, k, ch.Path)
+			c.queue.Add(transfer.Job{Key: k, File: ch.Path})
+		}
+	}
+	return c.recordHere(ctx, here, told)
+}
+
+// recordHere sees to it that contents which are here are in the location log: git's filter may have added them, or the
+// agent died before it could say so.
+func (c *clone) recordHere(ctx context.Context, keys, told []annex.Key) error {
+	var unsaid []annex.Key
+	for _, k := range keys {
+		who, err := c.annex.Locations(ctx, k)
+		if err != nil {
+			return fmt.Errorf("read location log: %w", err)
+		}
+		if !slices.Contains(who, c.id) {
+			unsaid = append(unsaid, k)
+		}
+	}
+	c.present(unsaid)
+	c.tellHave(ctx, slices.DeleteFunc(unsaid, func(k annex.Key) bool { return slices.Contains(told, k) }))
+	return nil
+}
+
+// smudged takes in the pointers that the person's git has checked out.
+func (c *clone) smudged(ctx context.Context) error {
+	if c.annex == nil || c.git.Bare() {
+		return nil
+	}
+	return c.annex.Smudged(ctx, func(files []annex.Smudged) error {
+		for _, f := range files {
+			if c.annex.Has(f.Key) {
+				note(c.want.behind, f.Key, f.Path)
+			}
+		}
+		return nil
+	})
+}
+
+// contents has the queue get what is missing, gives the files what has come, and keeps the location log.
+func (c *clone) contents(ctx context.Context) error {
+	if c.annex == nil {
+		return nil
+	}
+	if came := c.arrivals.take(); len(came) > 0 {
+		c.arrived(ctx, came)
+	}
+	if err := c.populate(ctx); err != nil {
+		return err
+	}
+	if c.want.refresh || len(c.want.online) > 0 {
+		c.queue.Refresh(c.want.online...)
+		c.want.refresh, c.want.online = false, nil
+	}
+	if c.want.recordDue {
+		if err := c.record(ctx); err != nil {
+			return err
+		}
+		c.want.recordDue = false
+	}
+	return nil
+}
+
+// arrived takes contents that the queue has placed.
+func (c *clone) arrived(ctx context.Context, came []annex.Key) {
+	for _, k := range came {
+		for p := range c.want.missing[k] {
+			note(c.want.behind, k, p)
+		}
+	}
+	c.present(came)
+	c.tellHave(ctx, came)
+	c.side.changed = time.Now()
+	c.clear("no-room")
+}
+
+// present notes that contents are here now, for the location log.
+func (c *clone) present(keys []annex.Key) {
+	for _, k := range keys {
+		delete(c.want.missing, k)
+		c.want.records = append(c.want.records, annex.Location{Key: k, UUID: c.id, Present: true})
+	}
+	if len(keys) > 0 {
+		c.agenda.in(taskRecord, recordDelay)
+	}
+}
+
+// record merges the git-annex branches that have arrived and writes the location records, all in one go: a burst of
+// contents is one commit.
+func (c *clone) record(ctx context.Context) error {
+	old, err := c.annex.BranchHead()
+	if err != nil {
+		return fmt.Errorf("read git-annex branch: %w", err)
+	}
+	heads := c.peers.heads(annexBranch)
+	head := old
+	if len(heads) > 0 {
+		var changed []annex.Key
+		head, changed, err = c.annex.Merge(ctx, heads)
+		var refused *annex.Refused
+		switch {
+		case errors.As(err, &refused):
+			c.warnText("annex-merge", refused.What, refused.Hint)
+		case err != nil:
+			return fmt.Errorf("merge git-annex branches: %w", err)
+		}
+		for _, h := range heads {
+			c.peers.integrated(annexBranch, h)
+		}
+		c.want.refresh = c.want.refresh || len(changed) > 0
+	}
+	if len(c.want.records) > 0 {
+		merged := head
+		if head, err = c.annex.Record(ctx, c.want.records); err != nil {
+			return fmt.Errorf("write location log: %w", err)
+		}
+		c.want.records = nil
+		if head != merged {
+			c.announce(ctx, annexBranch, merged, head, nil)
+		}
+	}
+	if head != old {
+		if err := c.git.Sync(); err != nil {
+			return fmt.Errorf("write objects to disk: %w", err)
+		}
+		c.agenda.in(taskPublish, publishDelay)
+	}
+	return nil
+}
+
+// populate gives files whose content is here that content, where they still are pointers, and the index their stat.
+func (c *clone) populate(ctx context.Context) error {
+	if c.git.Bare() || len(c.want.behind) == 0 || c.side.unfinished != "" {
+		clear(c.want.behind)
+		return nil
+	}
+	var index []gitrepo.IndexEntry
+	var failed error
+	for k, paths := range c.want.behind {
+		entries, err := c.annex.Populate(ctx, k, slices.Sorted(maps.Keys(paths)))
+		index = append(index, entries...)
+		if err != nil {
+			failed = fmt.Errorf("give %q their content: %w", slices.Sorted(maps.Keys(paths)), err)
+			break
+		}
+		delete(c.want.behind, k)
+	}
+	c.remember(index)
+	if len(index) == 0 {
+		return failed
+	}
+	err := c.git.Advance(ctx, gitrepo.Advance{Ref: c.side.branch, Old: c.side.head, New: c.side.head, Index: index})
+	if err != nil {
+		c.side.moved = true
+		return errors.Join(failed, fmt.Errorf("refresh index: %w", err))
+	}
+	return failed
+}
+
+// arrivals collects the keys that the queue's goroutines have placed, for the actor.
+type arrivals struct {
+	mu   sync.Mutex
+	keys []annex.Key
+	wake chan struct{} // 1 long
+}
+
+func (a *arrivals) add(k annex.Key) {
+	a.mu.Lock()
+	a.keys = append(a.keys, k)
+	a.mu.Unlock()
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (a *arrivals) take() []annex.Key {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	keys := a.keys
+	a.keys = nil
+	return keys
+}

@@ -1,0 +1,148 @@
+package agent_test
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os/exec"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/git-arbor/arbor/agent"
+)
+
+// TestEditsSurviveKills has two people edit the same file at the same time, over and over, while either agent is killed
+// at any moment. Every edit must be in history, and all must end with the same.
+func TestEditsSurviveKills(t *testing.T) {
+	const rounds = 200
+	n := newNetwork(t)
+	a, b := n.machine(t, "laptop"), n.machine(t, "desktop")
+	a.init(agent.InitOptions{})
+	a.spawn()
+	a.online(0)
+	b.join(a, agent.JoinOptions{})
+	b.spawn()
+	a.online(1)
+	rng := rand.New(rand.NewPCG(1, 2))
+	var edits []string
+	for round := range rounds {
+		victim := []*machine{a, b}[rng.IntN(2)]
+		strike := time.NewTimer(time.Duration(rng.Int64N(int64(60 * time.Millisecond))))
+		var people sync.WaitGroup
+		for _, m := range []*machine{a, b} {
+			edit := fmt.Sprintf("round %d on the %s\n", round, m.name)
+			edits = append(edits, edit)
+			people.Go(func() { m.save("shared.txt", edit) })
+		}
+		people.Wait()
+		<-strike.C // the moment of the kill is what the test varies
+		victim.kill()
+		victim.spawn()
+		a.eventually(fmt.Sprintf("round %d: have the same", round), func() error { return sameHead(a, b, edits[len(edits)-2:]) })
+	}
+	settled(t, a, b)
+	history := blobs(t, a)
+	for _, edit := range edits {
+		if !history[edit] {
+			t.Errorf("lost: %q", edit)
+		}
+	}
+	for _, m := range []*machine{a, b} {
+		for _, note := range annexFsck(t, m, true) {
+			t.Logf("%s: first git annex fsck: %s", m.name, note)
+		}
+		for _, note := range annexFsck(t, m, false) {
+			t.Errorf("%s: second git annex fsck: %s", m.name, note)
+		}
+	}
+}
+
+// sameHead checks that both clones are at the same commit, which has these edits in its history.
+func sameHead(a, b *machine, edits []string) error {
+	x, err := a.clone()
+	if err != nil {
+		return err
+	}
+	y, err := b.clone()
+	if err != nil {
+		return err
+	}
+	if x.Head != y.Head || x.State != y.State || x.State != "in-step" {
+		return fmt.Errorf("%s is %s (%s) at %.8s, %s is %s (%s) at %.8s", a.name, x.State, x.Detail, x.Head, b.name, y.State, y.Detail, y.Head)
+	}
+	recent := blobs(a.t, a, "HEAD", "--not", "HEAD~8^@")
+	for _, edit := range edits {
+		if !recent[edit] {
+			return fmt.Errorf("%q is not in recent history", edit)
+		}
+	}
+	return nil
+}
+
+// blobs returns the contents of all blobs in the history of HEAD, or in the revisions named.
+func blobs(t testing.TB, m *machine, revs ...string) map[string]bool {
+	t.Helper()
+	if len(revs) == 0 || exec.Command("git", append([]string{"-C", m.dir, "rev-parse", "-q", "--verify"}, "HEAD~8")...).Run() != nil {
+		revs = []string{"HEAD"}
+	}
+	list := exec.CommandContext(t.Context(), "git", append([]string{"-C", m.dir, "rev-list", "--objects", "--no-object-names"}, revs...)...)
+	names, err := list.Output()
+	if err != nil {
+		t.Fatalf("rev-list: %v", err)
+	}
+	cat := exec.CommandContext(t.Context(), "git", "-C", m.dir, "cat-file", "--batch")
+	cat.Stdin = bytes.NewReader(names)
+	out, err := cat.Output()
+	if err != nil {
+		t.Fatalf("cat-file: %v", err)
+	}
+	found := make(map[string]bool)
+	r := bufio.NewReader(bytes.NewReader(out))
+	for {
+		var name, kind string
+		var size int
+		if _, err := fmt.Fscanf(r, "%s %s %d\n", &name, &kind, &size); err != nil {
+			return found
+		}
+		content := make([]byte, size+1)
+		for n := 0; n < len(content); {
+			k, err := r.Read(content[n:])
+			if err != nil {
+				t.Fatal(err)
+			}
+			n += k
+		}
+		if kind == "blob" {
+			found[string(content[:size])] = true
+		}
+	}
+}
+
+// annexFsck runs git annex fsck and returns what it has to say beyond success.
+func annexFsck(t testing.TB, m *machine, mayRepair bool) (notes []string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "git", "annex", "fsck", "--json", "--json-error-messages")
+	cmd.Dir = m.dir
+	out, err := cmd.Output()
+	if err != nil && !mayRepair {
+		notes = append(notes, err.Error())
+	}
+	for line := range bytes.Lines(out) {
+		var row struct {
+			File    string
+			Note    string
+			Success bool
+			Errors  []string `json:"error-messages"`
+		}
+		if err := json.Unmarshal(line, &row); err != nil {
+			t.Fatalf("git annex fsck says %q: %v", line, err)
+		}
+		if row.Note != "" && row.Note != "checksum..." || !row.Success {
+			notes = append(notes, string(line))
+		}
+	}
+	return notes
+}

@@ -1,0 +1,406 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/git-arbor/arbor/sync/annex"
+	"github.com/git-arbor/arbor/sync/gitrepo"
+	"github.com/git-arbor/arbor/sync/grove"
+	"github.com/git-arbor/arbor/sync/link"
+	"github.com/git-arbor/arbor/xmpp"
+	"github.com/git-arbor/arbor/xmpp/signal"
+)
+
+const (
+	// maxPack is the largest pack that travels in a signal, in bytes. Base64 and the seal make 22 kB of it, within the burst
+	// that shaped servers take at once.
+	maxPack = 8 << 10
+	// maxUnpacked is how much a pack from a signal may hold, in bytes.
+	maxUnpacked = 64 << 20
+	// keysPerSignal keeps a list of keys well below signal.MaxSealed.
+	keysPerSignal = 200
+	// maxLogPart is how much of the member log travels in one signal, in bytes.
+	maxLogPart = 30 << 10
+	// logRequestPause is the least time between two requests for the member log to the same peer.
+	logRequestPause = time.Minute
+)
+
+// bareJID is the account of a full JID.
+func bareJID(jid string) string {
+	bare, _, _ := strings.Cut(jid, "/")
+	return bare
+}
+
+// openKeys gives the grove's keys in the form that signals take.
+func (c *clone) openKeys() []signal.GroveKey {
+	var keys []signal.GroveKey
+	for _, k := range c.grove.OpenKeys() {
+		keys = append(keys, signal.GroveKey(k))
+	}
+	return keys
+}
+
+// seal makes a signal of this clone.
+func (c *clone) seal(body signal.Body) (xmpp.Payload, error) {
+	k, err := c.grove.SealKey()
+	if err != nil {
+		return xmpp.Payload{}, err
+	}
+	key := signal.GroveKey(k)
+	data, err := signal.Seal(key, c.agent.device.PrivateKey(), c.agent.jid(), c.compose(body))
+	return xmpp.Payload{Tag: signal.Tag(key), Data: data}, err
+}
+
+func (c *clone) compose(body signal.Body) signal.Signal {
+	epoch, seq := c.counter.Next()
+	return signal.Signal{Clone: c.id, Epoch: epoch, Seq: seq, Time: time.Now(), Body: body}
+}
+
+// tell sends a signal to peers. One that cannot be sent costs time only: the vector says the same, later.
+func (c *clone) tell(ctx context.Context, body signal.Body, to []*peer) {
+	if len(to) == 0 {
+		return
+	}
+	payload, err := c.seal(body)
+	if err != nil {
+		c.log.Warn("seal signal", "body", fmt.Sprintf("%T", body), "err", err)
+		return
+	}
+	for _, p := range to {
+		if err := c.agent.send(ctx, p.jid, payload); err != nil {
+			c.log.Debug("send signal", "to", p.name, "err", err)
+		}
+	}
+}
+
+// announce tells the peers that a reference moved, with the objects when they are small.
+func (c *clone) announce(ctx context.Context, ref string, old, head gitrepo.Hash, keys []annex.Key) {
+	online := c.peers.online()
+	if len(online) == 0 {
+		return
+	}
+	a := signal.Announce{Ref: ref, Old: signal.Hash(old), New: signal.Hash(head)}
+	pack, err := c.git.Pack(ctx, head, parents(old), maxPack)
+	switch {
+	case err == nil:
+		a.Pack = pack
+	case !errors.Is(err, gitrepo.ErrTooBig):
+		c.log.Warn("pack commit", "commit", head, "err", err)
+	}
+	if len(keys) <= keysPerSignal {
+		a.Keys = keyStrings(keys)
+		keys = nil
+	}
+	c.tell(ctx, a, online)
+	c.log.Debug("announced", "ref", ref, "commit", head, "pack", len(a.Pack))
+	c.tellHave(ctx, keys)
+}
+
+// tellHave tells the peers that contents are here.
+func (c *clone) tellHave(ctx context.Context, keys []annex.Key) {
+	for part := range slices.Chunk(keys, keysPerSignal) {
+		c.tell(ctx, signal.Have{Keys: keyStrings(part)}, c.peers.online())
+	}
+}
+
+func keyStrings(keys []annex.Key) []string {
+	var out []string
+	for _, k := range keys {
+		out = append(out, k.String())
+	}
+	return out
+}
+
+// publish makes the state of the clone the last value that the server hands to everybody who comes online.
+func (c *clone) publish() {
+	v, err := c.vector()
+	if err == nil {
+		var payload xmpp.Payload
+		if payload, err = c.seal(v.Fit(c.id)); err == nil {
+			c.agent.setPresence(c.id, &payload)
+			return
+		}
+	}
+	c.log.Warn("publish vector", "err", err)
+}
+
+func (c *clone) vector() (signal.Vector, error) {
+	v := signal.Vector{Head: c.side.branch, Heads: make(map[string]signal.Hash), Members: c.grove.Digest()}
+	refs, err := c.git.Refs(context.Background(), "refs/")
+	if err != nil {
+		return v, err
+	}
+	counted := make(map[string]signal.Hash)
+	for name, h := range refs {
+		if shared(name) {
+			v.Heads[name] = signal.Hash(h)
+		}
+		if shared(name) || strings.HasPrefix(name, "refs/tags/") {
+			counted[name] = signal.Hash(h)
+		}
+	}
+	v.Refs = signal.RefsDigest(counted)
+	v.Annex = signal.Hash(refs[annexBranch])
+	for _, cand := range c.agent.candidates() {
+		v.Links = append(v.Links, signal.Link(cand))
+	}
+	v.Want = keyStrings(c.want.some(keysPerSignal))
+	return v, nil
+}
+
+// receive takes one payload that came from a full JID. It is foreign until its seal, its signature, its sender's
+// membership and its freshness are proven.
+func (c *clone) receive(ctx context.Context, from string, payload xmpp.Payload) {
+	sig, err := c.unseal(from, payload)
+	if err != nil {
+		c.log.Debug("drop signal", "from", from, "err", err)
+		return
+	}
+	m, ok := c.grove.Member(sig.Device)
+	if !ok || m.Device == c.agent.device.ID() && sig.Clone == c.id || !c.replay.Accept(sig) {
+		return
+	}
+	p := c.peers.find(peerID{m.Device, sig.Clone}, m, c.remoteTaken)
+	p.seen = sig.Time
+	c.log.Debug("received", "from", p.name, "body", fmt.Sprintf("%T", sig.Body))
+	if !p.online() {
+		p.jid = from
+		p.failures, p.notUntil = 0, time.Time{}
+		c.cameOnline(ctx, p)
+	}
+	p.jid = from
+	switch b := sig.Body.(type) {
+	case signal.Vector:
+		c.receiveVector(ctx, p, b)
+	case signal.Announce:
+		c.receiveAnnounce(ctx, p, b)
+	case signal.Have:
+		c.theyHave(p, b.Keys)
+	case signal.Drop:
+		for _, k := range parseKeys(b.Keys) {
+			delete(p.keys, k)
+		}
+		c.want.holdersChanged(c.peers.all())
+	case signal.DialBack:
+		c.dialBack(p, b)
+	case signal.SyncRequest:
+		p.due = true
+	case signal.LogRequest:
+		c.sendLog(ctx, p)
+	case signal.Log:
+		c.mergeLog(ctx, b.Entries)
+	}
+}
+
+// unopened takes note of a signal that no key here opens. From a member it means that the grove has a new key.
+func (c *clone) unopened(ctx context.Context, from string) {
+	for _, m := range c.grove.Members() {
+		if !strings.EqualFold(m.JID, bareJID(from)) || m.Device == c.agent.device.ID() {
+			continue
+		}
+		for _, p := range c.peers.all() {
+			if p.id.device == m.Device {
+				p.jid = from
+				c.requestLog(ctx, p)
+				return
+			}
+		}
+	}
+}
+
+func (c *clone) unseal(from string, payload xmpp.Payload) (signal.Signal, error) {
+	if hpke := c.agent.device.HPKE(); payload.Tag == signal.DeviceTag(hpke.PublicKey().Bytes()) {
+		return signal.OpenDevice(hpke, bareJID(from), payload.Data)
+	}
+	return signal.Open(c.openKeys(), bareJID(from), payload.Data)
+}
+
+func (c *clone) receiveVector(ctx context.Context, p *peer, v signal.Vector) {
+	p.vector = v
+	p.told++
+	p.links = nil
+	for _, l := range v.Links {
+		p.links = append(p.links, link.Candidate(l))
+	}
+	c.agenda.in(taskSave, saveDelay)
+	for ref, h := range v.Heads {
+		c.known(ctx, p, ref, gitrepo.Hash(h))
+	}
+	if annexHead := gitrepo.Hash(v.Annex); c.annex != nil && !annexHead.IsZero() {
+		if c.git.Has(annexHead) {
+			c.known(ctx, p, annexBranch, annexHead)
+		} else {
+			c.agenda.in(taskLagging, laggingDelay) // its merge may be the one we are about to make ourselves
+		}
+	}
+	if own, err := c.vector(); err == nil && v.Refs != own.Refs && v.Refs != p.fetched { // a tag, perhaps
+		p.due, p.fetched = p.due || !c.differs(v.Heads, own.Heads), v.Refs
+	}
+	if v.Members != signal.Digest(c.grove.Digest()) {
+		c.requestLog(ctx, p)
+	}
+}
+
+// differs reports whether a peer has a branch elsewhere than we do.
+func (c *clone) differs(theirs, ours map[string]signal.Hash) bool {
+	for ref, h := range theirs {
+		if ours[ref] != h {
+			return true
+		}
+	}
+	return false
+}
+
+// known takes in a head that a peer has, when the commit and all it needs are here already; fetch sees to the others.
+func (c *clone) known(ctx context.Context, p *peer, ref string, h gitrepo.Hash) {
+	if !shared(ref) && ref != annexBranch || !c.git.Has(h) || c.wasDeleted(ctx, ref, h) {
+		return
+	}
+	if ours, err := c.git.Ref(ref); err == nil {
+		if done, err := c.git.IsAncestor(ctx, h, ours); err == nil && done {
+			return
+		}
+	}
+	switch err := c.git.Complete(ctx, h); {
+	case err == nil:
+		c.arrive(ref, h, p.remote)
+	case p.partial != h: // a signal brought it, and those with what it builds on were lost
+		p.partial, p.due = h, true
+	}
+}
+
+// arrive notes that a commit is complete here and waits to be merged.
+func (c *clone) arrive(ref string, h gitrepo.Hash, from string) {
+	c.peers.arrived(ref, h, from)
+	if ref == annexBranch {
+		c.agenda.in(taskRecord, recordDelay)
+	}
+}
+
+func (c *clone) receiveAnnounce(ctx context.Context, p *peer, a signal.Announce) {
+	head := gitrepo.Hash(a.New)
+	p.told++
+	if head.IsZero() && shared(a.Ref) {
+		delete(p.vector.Heads, a.Ref)
+		c.deleteBranch(ctx, a.Ref, gitrepo.Hash(a.Old), p.remote)
+		return
+	}
+	if head.IsZero() || !shared(a.Ref) && (a.Ref != annexBranch || c.annex == nil) {
+		return
+	}
+	if a.Ref != annexBranch {
+		if p.vector.Heads == nil {
+			p.vector.Heads = make(map[string]signal.Hash)
+		}
+		p.vector.Heads[a.Ref] = a.New
+	} else {
+		p.vector.Annex = a.New
+	}
+	c.theyHave(p, a.Keys)
+	if len(a.Pack) > 0 && !c.git.Has(head) {
+		if _, err := c.git.Unpack(ctx, a.Pack, maxUnpacked); err != nil {
+			c.log.Debug("unpack signal", "from", p.name, "err", err) // it builds on what is not here: fetch brings both
+			return
+		}
+	}
+	c.known(ctx, p, a.Ref, head)
+}
+
+func parseKeys(texts []string) []annex.Key {
+	var keys []annex.Key
+	for _, s := range texts {
+		if k, err := annex.ParseKey(s); err == nil {
+			keys = append(keys, k)
+		}
+	}
+	return keys
+}
+
+// theyHave notes contents that a peer has.
+func (c *clone) theyHave(p *peer, texts []string) {
+	keys := parseKeys(texts)
+	for _, k := range keys {
+		p.keys[k] = true
+	}
+	c.want.holdersChanged(c.peers.all(), keys...)
+}
+
+// offline notes that the agent at a full JID is gone; all of them when jid is empty.
+func (c *clone) offline(jid string) {
+	for _, p := range c.peers.online() {
+		if p.jid == jid || jid == "" {
+			p.jid = ""
+			c.want.holdersChanged(c.peers.all())
+		}
+	}
+}
+
+// requestLog asks a peer for its member log.
+func (c *clone) requestLog(ctx context.Context, p *peer) {
+	if time.Since(p.asked) < logRequestPause {
+		return
+	}
+	p.asked = time.Now()
+	c.tell(ctx, signal.LogRequest{}, []*peer{p})
+}
+
+// sendLog answers with the member log, sealed to the device: it may have missed a new grove key.
+func (c *clone) sendLog(ctx context.Context, p *peer) {
+	m, ok := c.grove.Member(p.id.device)
+	if !ok {
+		return
+	}
+	c.sendLogTo(ctx, m, p)
+}
+
+func (c *clone) sendLogTo(ctx context.Context, m grove.Member, p *peer) {
+	for _, part := range c.grove.Parts(maxLogPart) {
+		data, err := signal.SealDevice(m.HPKE[:], c.agent.device.PrivateKey(), c.agent.jid(), c.compose(signal.Log{Entries: part}))
+		if err == nil {
+			err = c.agent.send(ctx, p.jid, xmpp.Payload{Tag: signal.DeviceTag(m.HPKE[:]), Data: data})
+		}
+		if err != nil {
+			c.log.Warn("send member log", "to", p.name, "err", err)
+			return
+		}
+	}
+}
+
+// mergeLog takes in a member log.
+func (c *clone) mergeLog(ctx context.Context, entries []byte) {
+	changed, err := c.grove.Merge(entries, time.Now())
+	if err != nil {
+		c.log.Warn("merge member log", "err", err)
+	}
+	if changed {
+		c.membersChanged(ctx)
+	}
+}
+
+// membersChanged makes the peers those of the member log, and tells everybody.
+func (c *clone) membersChanged(ctx context.Context) {
+	var gone []string
+	for id, p := range c.peers.byID {
+		if _, ok := c.grove.Member(id.device); !ok {
+			gone = append(gone, p.bare)
+			delete(c.peers.byID, id)
+			delete(c.state.Peers, id.String())
+			c.replay.Forget(id.device)
+		}
+	}
+	if !c.member() {
+		c.warnText("forgotten", "this device was removed from the grove of "+c.conf.Name, "ask for a new invitation; what is here stays here")
+		c.agent.setPresence(c.id, nil)
+	}
+	c.want.holdersChanged(c.peers.all())
+	c.agent.membersChanged(ctx)
+	for _, jid := range gone {
+		c.agent.dropContact(ctx, jid)
+	}
+	c.publish()
+}
