@@ -1,0 +1,50 @@
+# What CI runs is `make check`; `make test` is what the README names.
+GO      ?= go
+PREFIX  ?= /usr/local
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS  = -s -w -X main.version=$(VERSION)
+TOOL     = $(GO) tool -modfile=tools.mod
+FUZZTIME ?= 30s
+TEST     = $(GO) test -shuffle=on
+
+build:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/git-arbor ./cmd/git-arbor
+
+test: ## everything, with the real git, git-annex and ejabberd
+	$(TEST) -race -timeout 30m ./...
+
+race: test
+
+lint:
+	$(TOOL) golangci-lint run ./...
+	$(GO) vet ./...
+	$(GO) mod tidy -diff
+
+fmt:
+	$(TOOL) golangci-lint fmt ./...
+
+fuzz: ## each fuzzer for FUZZTIME
+	@set -e; for pkg in $$($(GO) list ./...); do \
+		for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$pkg; \
+		done; \
+	done
+
+bench: ## figures beside a reference measured in the same run
+	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 30m ./...
+
+check: lint build test
+
+# Not built anew when it is there: root may have no Go.
+bin/git-arbor:
+	$(MAKE) build
+
+install: bin/git-arbor
+	install -D -m 755 bin/git-arbor $(DESTDIR)$(PREFIX)/bin/git-arbor
+	install -D -m 644 contrib/systemd/arbor.service $(DESTDIR)$(PREFIX)/lib/systemd/user/arbor.service
+	sed -i 's|/usr/local/|$(PREFIX)/|' $(DESTDIR)$(PREFIX)/lib/systemd/user/arbor.service
+
+clean:
+	rm -rf bin
+
+.PHONY: build test race lint fmt fuzz bench check install clean
