@@ -8,6 +8,7 @@ type task int
 const (
 	taskRetry   task = iota // try again what could not be done
 	taskUnread              // look again at what could not be read
+	taskStaged              // look again at what the person's git has staged
 	taskPublish             // broadcast the vector
 	taskRecord              // write location records, merge the git-annex branches
 	taskLagging             // fetch git-annex branches that are still unknown

@@ -91,31 +91,52 @@ func (c *clone) checkedOut(ctx context.Context, ref string) bool {
 // step is the way of a branch from one commit to another.
 type step struct{ from, to gitrepo.Hash }
 
-// movedUnder takes back the last step of a branch, if we made it while the person's git was checking the branch out: then
-// the files are those of the commit before. It returns the commit that the branch has now.
+// maxSteps is how many commits a branch is remembered to have had.
+const maxSteps = 64
+
+// stepped notes that we moved a branch that is not checked out.
+func (c *clone) stepped(ref string, s step) {
+	had := c.side.steps[ref]
+	if len(had) == 0 || had[len(had)-1] != s.from {
+		had = []gitrepo.Hash{s.from}
+	}
+	had = append(had, s.to)
+	c.side.steps[ref] = had[max(0, len(had)-maxSteps):]
+}
+
+// movedUnder takes back our steps with a branch that we made while the person's git was checking the branch out: then
+// index and files are those of a commit before. It returns the commit that the branch has now.
 func (c *clone) movedUnder(ctx context.Context, branch string, head gitrepo.Hash) (gitrepo.Hash, error) {
-	last, ok := c.side.steps[branch]
+	had := c.side.steps[branch]
 	delete(c.side.steps, branch)
-	if !ok || last.to != head || last.from.IsZero() {
+	if len(had) == 0 || had[len(had)-1] != head {
 		return head, nil
 	}
-	changes, err := c.git.Diff(last.from, last.to)
-	if err != nil {
-		return head, fmt.Errorf("compare commits: %w", err)
-	}
-	differ, err := c.git.Status(ctx)
-	if err != nil {
-		return head, fmt.Errorf("compare work tree: %w", err)
-	}
-	for _, p := range changedPaths(changes) {
-		if !slices.Contains(differ, p) {
-			return head, nil
+	var paths []string
+	for _, h := range had {
+		changes, err := c.git.Diff(h, head)
+		if err != nil {
+			return head, fmt.Errorf("compare commits: %w", err)
 		}
+		paths = append(paths, changedPaths(changes)...)
 	}
-	update := gitrepo.RefUpdate{Name: branch, New: last.from, Old: last.to}
-	if err := c.git.UpdateRefs(ctx, []gitrepo.RefUpdate{update}, "arbor: checked out meanwhile"); err != nil {
-		return head, fmt.Errorf("move %s: %w", branch, err)
+	slices.Sort(paths)
+	paths = slices.Compact(paths)
+	for _, h := range slices.Backward(had) {
+		if h.IsZero() {
+			continue
+		}
+		if same, err := c.git.IndexHolds(h, paths); err != nil || same && h == head {
+			return head, err
+		} else if !same {
+			continue
+		}
+		update := gitrepo.RefUpdate{Name: branch, New: h, Old: head}
+		if err := c.git.UpdateRefs(ctx, []gitrepo.RefUpdate{update}, "arbor: checked out meanwhile"); err != nil {
+			return head, fmt.Errorf("move %s: %w", branch, err)
+		}
+		c.peers.arrived(branch, head, "")
+		return h, nil
 	}
-	c.peers.arrived(branch, last.to, "")
-	return last.from, nil
+	return head, nil
 }

@@ -6,13 +6,20 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"time"
 
 	"github.com/git-arbor/arbor/sync/gitrepo"
 )
 
 // A git command of the person's that goes to another commit, as checkout, reset, stash, merge and rebase do, changes files
 // first, then the index, which is locked meanwhile, and HEAD or its branch last. In between, the files of one commit look
-// like edits of another.
+// like edits of another. While the index is locked that is plain to see; from then until HEAD has moved the index holds
+// what seems to be an edit.
+
+// stagedPause is how long after a foreign write of the index we wait for HEAD to move. Git needs a few milliseconds; on
+// a machine that is short of everything, more.
+const stagedPause = time.Second
 
 // indexStamp tells whether the index is replaced; nil while there is none.
 func (c *clone) indexStamp() fs.FileInfo {
@@ -46,4 +53,63 @@ func sameIndex(a, b fs.FileInfo) bool {
 		return a == nil && b == nil
 	}
 	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
+}
+
+// headPending returns for how long we have to wait for HEAD to follow the index.
+func (c *clone) headPending() (time.Duration, error) {
+	touched, err := c.git.IndexTouched()
+	if err != nil {
+		return 0, err
+	}
+	age := time.Since(touched)
+	if age < 0 { // the clock was set back
+		return 0, nil
+	}
+	return stagedPause - age, nil
+}
+
+// lockWorkTree keeps the person's git from starting while we change files. It returns nil while one may be at work; the
+// cycle is run again then.
+func (c *clone) lockWorkTree(ctx context.Context) (*gitrepo.IndexLock, error) {
+	before := c.indexStamp()
+	if err := c.undisturbed(ctx, before); err != nil {
+		return nil, err
+	}
+	lock, err := c.git.LockIndex(ctx)
+	if err != nil {
+		return nil, err
+	}
+	wait, err := c.headPending()
+	if err == nil && wait <= 0 && sameIndex(before, c.indexStamp()) {
+		return lock, nil
+	}
+	lock.Unlock()
+	c.agenda.in(taskRetry, max(wait, 0))
+	return nil, err
+}
+
+// holdStaged takes out of a snapshot what the index holds already while HEAD may be about to follow.
+func (c *clone) holdStaged(snap *gitrepo.SnapshotResult) error {
+	if len(snap.Staged) == 0 {
+		return nil
+	}
+	wait, err := c.headPending()
+	if wait <= 0 || err != nil {
+		return err
+	}
+	for _, p := range snap.Staged {
+		c.side.staged[p] = true
+	}
+	snap.Changes = slices.DeleteFunc(snap.Changes, func(ch gitrepo.Change) bool { return c.side.staged[ch.Path] })
+	snap.Index = slices.DeleteFunc(snap.Index, func(e gitrepo.IndexEntry) bool { return c.side.staged[e.Path] })
+	c.agenda.in(taskStaged, wait)
+	return nil
+}
+
+// lookAtStaged looks again at what the index held.
+func (c *clone) lookAtStaged() {
+	for p := range c.side.staged {
+		c.side.pending[p] = true
+	}
+	clear(c.side.staged)
 }

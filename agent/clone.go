@@ -288,6 +288,8 @@ func (c *clone) task(ctx context.Context, t task) {
 		for p := range c.side.unread {
 			c.side.pending[p] = true
 		}
+	case taskStaged:
+		c.lookAtStaged()
 	case taskPublish:
 		c.publish()
 	case taskRecord:

@@ -21,31 +21,38 @@ const hugeFile = 8 << 20
 
 // person is what the person does in the clone, as far as the actor has seen it.
 type person struct {
-	branches   map[string]gitrepo.Hash // all that peers share
-	fresh      bool                    // branches were not read yet
-	halfway    step                    // of a check-out that has written files while the branch has not moved
-	steps      map[string]step         // the last we made with each branch while it was not checked out
-	branch     string                  // full name of the branch HEAD points to; "" when detached
-	head       gitrepo.Hash            // its commit; zero while unborn
-	pending    map[string]bool         // settled paths, to be looked at
-	settling   map[string]bool         // paths we wait for until nobody writes to them
-	adding     map[string]bool         // huge files that are being taken into the annex
-	added      map[string]addition     // those that were
-	unread     map[string]int          // paths that could not be read, and how often that was tried
-	audited    map[string]bool         // paths that git status found to differ
-	audit      bool                    // compare everything, for an event may have been missed
-	known      map[string]gitrepo.Stat // files as last read or written by us
-	unfinished string                  // a merge or rebase of the person's
-	moved      bool                    // a reference may have moved
-	gone       int                     // files that were missing when commit last looked
-	goneSince  time.Time               // since when it is that many
-	mergeSince time.Time               // since when a merge waits for more heads
-	accept     bool                    // the person said that the mass deletion is meant
-	changed    time.Time               // when something was last taken in or checked out
+	branches   map[string]gitrepo.Hash   // all that peers share
+	fresh      bool                      // branches were not read yet
+	halfway    step                      // of a check-out that has written files while the branch has not moved
+	steps      map[string][]gitrepo.Hash // the commits that we moved each branch over while it was not checked out
+	branch     string                    // full name of the branch HEAD points to; "" when detached
+	head       gitrepo.Hash              // its commit; zero while unborn
+	pending    map[string]bool           // settled paths, to be looked at
+	settling   map[string]bool           // paths we wait for until nobody writes to them
+	adding     map[string]bool           // huge files that are being taken into the annex
+	added      map[string]addition       // those that were
+	staged     map[string]bool           // paths of changes that only the index has yet
+	unread     map[string]int            // paths that could not be read, and how often that was tried
+	audited    map[string]bool           // paths that git status found to differ
+	audit      bool                      // compare everything, for an event may have been missed
+	known      map[string]gitrepo.Stat   // files as last read or written by us
+	unfinished string                    // a merge or rebase of the person's
+	moved      bool                      // a reference may have moved
+	gone       int                       // files that were missing when commit last looked
+	goneSince  time.Time                 // since when it is that many
+	mergeSince time.Time                 // since when a merge waits for more heads
+	accept     bool                      // the person said that the mass deletion is meant
+	changed    time.Time                 // when something was last taken in or checked out
 }
 
 func newPerson() person {
-	return person{fresh: true, branches: make(map[string]gitrepo.Hash), steps: make(map[string]step), pending: make(map[string]bool), settling: make(map[string]bool), audited: make(map[string]bool), unread: make(map[string]int), adding: make(map[string]bool), added: make(map[string]addition), known: make(map[string]gitrepo.Stat), audit: true, moved: true}
+	return person{
+		fresh: true, audit: true, moved: true,
+		branches: make(map[string]gitrepo.Hash), steps: make(map[string][]gitrepo.Hash),
+		pending: make(map[string]bool), settling: make(map[string]bool), staged: make(map[string]bool),
+		audited: make(map[string]bool), unread: make(map[string]int),
+		adding: make(map[string]bool), added: make(map[string]addition), known: make(map[string]gitrepo.Stat),
+	}
 }
 
 // watched takes one event of a watcher.
@@ -166,6 +173,7 @@ func (c *clone) followHead(ctx context.Context, branch string, head gitrepo.Hash
 		}
 	}
 	c.side.branch, c.side.head = branch, head
+	c.lookAtStaged()
 	if !sameBranch {
 		old = gitrepo.Hash{}
 		if c.queue != nil {
@@ -199,6 +207,9 @@ func (c *clone) commit(ctx context.Context) error {
 	if err := c.undisturbed(ctx, index); err != nil {
 		return err
 	}
+	if err := c.holdStaged(&snap); err != nil {
+		return err
+	}
 	if c.moreToGo(snap.Changes) {
 		return nil
 	}
@@ -227,7 +238,7 @@ func (c *clone) commit(ctx context.Context) error {
 	// Peers may have the commit before we have moved to it (DESIGN §11): its objects are whole, and its bytes are those of
 	// a settled file. Should we die now, they give it back.
 	c.announce(ctx, c.side.branch, old, head, added)
-	if err := c.moveTo(ctx, head, snap.Index, "commit"); err != nil {
+	if err := c.moveTo(ctx, c.git, head, snap.Index, "commit"); err != nil {
 		// Somebody else moved the branch. What we announced is from now on like a commit of a peer; the files are looked
 		// at again, against the new head.
 		c.peers.arrived(c.side.branch, head, "")
@@ -299,12 +310,14 @@ func (c *clone) refreshIndex(ctx context.Context, looked []gitrepo.IndexEntry) e
 	return nil
 }
 
+// advancer is the repository, or its index lock while we hold it.
+type advancer interface {
+	Advance(ctx context.Context, a gitrepo.Advance) error
+}
+
 // moveTo makes head the commit of the branch that is checked out, together with the index.
-func (c *clone) moveTo(ctx context.Context, head gitrepo.Hash, index []gitrepo.IndexEntry, reason string) error {
-	if err := c.git.Sync(); err != nil {
-		return fmt.Errorf("write objects to disk: %w", err)
-	}
-	err := c.git.Advance(ctx, gitrepo.Advance{Ref: c.side.branch, Old: c.side.head, New: head, Index: index, Reason: "arbor: " + reason})
+func (c *clone) moveTo(ctx context.Context, git advancer, head gitrepo.Hash, index []gitrepo.IndexEntry, reason string) error {
+	err := git.Advance(ctx, gitrepo.Advance{Ref: c.side.branch, Old: c.side.head, New: head, Index: index, Reason: "arbor: " + reason})
 	if err != nil {
 		c.side.moved = true
 		return fmt.Errorf("move %s: %w", c.side.branch, err)

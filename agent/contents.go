@@ -360,8 +360,10 @@ func (c *clone) record(ctx context.Context) error {
 
 // populate gives files whose content is here that content, where they still are pointers, and the index their stat.
 func (c *clone) populate(ctx context.Context) error {
-	if c.git.Bare() || len(c.want.behind) == 0 || c.side.unfinished != "" {
+	if c.git.Bare() {
 		clear(c.want.behind)
+	}
+	if len(c.want.behind) == 0 || c.side.unfinished != "" {
 		return nil
 	}
 	var index []gitrepo.IndexEntry

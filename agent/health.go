@@ -169,7 +169,7 @@ func (c *clone) word(fetching, inStep bool) (status.State, string) {
 		return status.StateWaiting, fmt.Sprintf("for %q to be closed", c.condition.inTheWay)
 	case len(c.side.unread) > 0:
 		return status.StateWaiting, "for files that cannot be read"
-	case len(c.side.pending)+len(c.side.settling)+len(c.side.adding) > 0 || c.side.audit && c.watch != nil:
+	case len(c.side.pending)+len(c.side.settling)+len(c.side.adding)+len(c.side.staged) > 0 || c.side.audit && c.watch != nil:
 		return status.StateCommitting, ""
 	case len(c.peers.here) > 0:
 		return status.StateMerging, ""

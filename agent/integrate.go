@@ -87,14 +87,16 @@ func (c *clone) moreHeads() bool {
 	return false
 }
 
-// checkOut makes target the commit of the work tree and of the branch. It reports false when something the person wrote
-// is in the way: that is committed first, and merged.
+// checkOut makes target the commit of the work tree and of the branch. It reports false when the person's git may be at
+// work, or when something the person wrote is in the way: that is committed first, and merged.
 func (c *clone) checkOut(ctx context.Context, target gitrepo.Hash, from string) (bool, error) {
-	if err := c.undisturbed(ctx, c.indexStamp()); err != nil {
+	lock, err := c.lockWorkTree(ctx)
+	if lock == nil {
 		return false, err
 	}
+	defer lock.Unlock()
 	old := c.side.head
-	out, err := c.writeFiles(ctx, old, target)
+	out, err := c.writeFiles(ctx, lock, old, target)
 	if err != nil {
 		return false, fmt.Errorf("check out: %w", err)
 	}
@@ -112,7 +114,7 @@ func (c *clone) checkOut(ctx context.Context, target gitrepo.Hash, from string) 
 		ch.Paths = append(ch.Paths, e.Path)
 	}
 	c.hook("before", ch)
-	if err := c.moveTo(ctx, target, out.Index, "from "+from); err != nil {
+	if err := c.moveTo(ctx, lock, target, out.Index, "from "+from); err != nil {
 		return false, err
 	}
 	c.side.halfway = step{}
@@ -122,9 +124,9 @@ func (c *clone) checkOut(ctx context.Context, target gitrepo.Hash, from string) 
 }
 
 // writeFiles makes the files those of another commit. Until the branch has moved too, the clone is halfway.
-func (c *clone) writeFiles(ctx context.Context, from, to gitrepo.Hash) (gitrepo.CheckoutResult, error) {
+func (c *clone) writeFiles(ctx context.Context, lock *gitrepo.IndexLock, from, to gitrepo.Hash) (gitrepo.CheckoutResult, error) {
 	c.side.halfway = step{from, to}
-	out, err := c.git.Checkout(ctx, from, to, gitrepo.CheckoutOptions{
+	out, err := lock.Checkout(ctx, from, to, gitrepo.CheckoutOptions{
 		Known:   func(p string) (gitrepo.Stat, bool) { st, ok := c.side.known[p]; return st, ok },
 		Content: c.contentOf,
 	})
@@ -138,7 +140,12 @@ func (c *clone) takeBack(ctx context.Context) error {
 	if half.to.IsZero() {
 		return nil
 	}
-	if _, err := c.writeFiles(ctx, half.to, half.from); err != nil {
+	lock, err := c.git.LockIndex(ctx)
+	if err != nil {
+		return fmt.Errorf("take back check-out: %w", err)
+	}
+	defer lock.Unlock()
+	if _, err := c.writeFiles(ctx, lock, half.to, half.from); err != nil {
 		c.side.halfway = half
 		return fmt.Errorf("take back check-out: %w", err)
 	}
@@ -252,7 +259,8 @@ func (c *clone) integrateBranch(ctx context.Context, ref string) error {
 		if err != nil {
 			return fmt.Errorf("move %s: %w", ref, err)
 		}
-		c.side.branches[ref], c.side.steps[ref] = target, step{ours, target}
+		c.side.branches[ref] = target
+		c.stepped(ref, step{ours, target})
 		if ref == c.side.branch { // of a bare repository
 			c.side.head = target
 			if err := c.wantFrom(ctx, ours, target); err != nil {

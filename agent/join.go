@@ -263,14 +263,19 @@ func checkOutFirst(ctx context.Context, git *gitrepo.Repo, remote string) error 
 	if err := git.UpdateRefs(ctx, updates, "arbor: join"); err != nil || git.Bare() {
 		return err
 	}
-	out, err := git.Checkout(ctx, gitrepo.Hash{}, branches[head], gitrepo.CheckoutOptions{})
+	lock, err := git.LockIndex(ctx)
+	if err != nil {
+		return err
+	}
+	defer lock.Unlock()
+	out, err := lock.Checkout(ctx, gitrepo.Hash{}, branches[head], gitrepo.CheckoutOptions{})
 	if err != nil {
 		return fmt.Errorf("check out: %w", err)
 	}
 	if n := len(out.Dirty) + len(out.Blocked); n > 0 {
 		return fmt.Errorf("check out: %d files are in the way", n)
 	}
-	return git.Advance(ctx, gitrepo.Advance{Ref: head, New: branches[head], Index: out.Index, Reason: "arbor: join"})
+	return lock.Advance(ctx, gitrepo.Advance{Ref: head, New: branches[head], Index: out.Index, Reason: "arbor: join"})
 }
 
 // mainBranch guesses which branch people mean.

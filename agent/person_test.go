@@ -23,12 +23,7 @@ func TestCheckOutOfAnotherBranch(t *testing.T) {
 	a.try("checkout", "-q", "-b", "other")
 	other := many(250, "d", "on the other branch")
 	a.saveAll(other)
-	a.eventually("commit all", func() error {
-		if out, err := a.tryGit("status", "--porcelain"); err != nil || out != "" {
-			return fmt.Errorf("status %.80s (%w)", out, err)
-		}
-		return nil
-	})
+	a.clean()
 	for range 2 {
 		a.try("checkout", "-q", main)
 		only(t, base, a, b)
@@ -51,6 +46,52 @@ func TestCheckOutOfAnotherBranch(t *testing.T) {
 	b.try("checkout", "-q", "other")
 	a.try("checkout", "-q", "other")
 	only(t, other, a, b)
+}
+
+// TestCheckOutOfMovingBranch has a person go to another branch and back, over and over, while a peer saves on the one.
+// Nothing of either branch may be committed to the other.
+func TestCheckOutOfMovingBranch(t *testing.T) {
+	ms := newGrove(t, agent.InitOptions{Plain: true}, "laptop", "desktop")
+	a, b := ms[0], ms[1]
+	want := many(50, "d", "on main")
+	a.saveAll(want)
+	only(t, want, a, b)
+	main := b.git("symbolic-ref", "--short", "HEAD")
+	b.try("checkout", "-q", "-b", "topic")
+	topic := many(50, "d", "on topic")
+	topic["topic"] = "added\n"
+	b.saveAll(topic)
+	b.clean()
+	before := b.git("rev-list", "--count", "--no-merges", "--author=desktop", "--branches")
+	for i := range 20 {
+		for name := range map[string]bool{"d/007": true, "moving": true, fmt.Sprint("new", i): true} {
+			want[name] = fmt.Sprint("edit ", i, "\n")
+			a.save(name, want[name])
+		}
+		b.try("checkout", "-q", main)
+		b.try("checkout", "-q", "topic")
+	}
+	b.clean()
+	if err := sameFiles(b.files(), topic); err != nil {
+		t.Error("on topic:", err)
+	}
+	b.try("checkout", "-q", main)
+	only(t, want, a, b)
+	if after := b.git("rev-list", "--count", "--no-merges", "--author=desktop", "--branches"); after != before {
+		t.Errorf("the desktop's agent has made commits of checked-out files: %s, were %s\n%s", after, before,
+			b.git("log", "--branches", "--graph", "--oneline", "--stat", "--author=desktop"))
+	}
+}
+
+// clean waits until all is committed.
+func (m *machine) clean() {
+	m.t.Helper()
+	m.eventually("commit all", func() error {
+		if out, err := m.tryGit("status", "--porcelain"); out != "" || err != nil {
+			return fmt.Errorf("status %.80s (%w)", out, err)
+		}
+		return nil
+	})
 }
 
 // TestPersonRewritesHistory has a person take back and rewrite commits that others have already.
@@ -81,12 +122,7 @@ func TestPersonRewritesHistory(t *testing.T) {
 		}
 		t.Log("stash:", err)
 	}
-	b.eventually("commit", func() error {
-		if out, err := b.tryGit("status", "--porcelain"); out != "" || err != nil {
-			return fmt.Errorf("%s %w", out, err)
-		}
-		return nil
-	})
+	b.clean()
 	files = b.files()
 	only(t, files, a, b)
 	if out := a.git("stash", "list"); out != "" {
@@ -120,12 +156,7 @@ func TestRebase(t *testing.T) {
 	b.try("checkout", "-q", "-b", "topic")
 	for i := range 5 {
 		b.save(fmt.Sprintf("topic%d", i), "t\n")
-		b.eventually("commit", func() error {
-			if out, err := b.tryGit("status", "--porcelain"); out != "" || err != nil {
-				return fmt.Errorf("%s %w", out, err)
-			}
-			return nil
-		})
+		b.clean()
 	}
 	for i := range 5 {
 		a.save(fmt.Sprintf("main%d", i), "m\n")
@@ -143,6 +174,12 @@ func TestRebase(t *testing.T) {
 		want[fmt.Sprintf("topic%d", i)], want[fmt.Sprintf("main%d", i)] = "t\n", "m\n"
 	}
 	only(t, want, b)
+	a.try("checkout", "-q", "topic")
+	only(t, want, a, b)
+	if n := a.git("rev-list", "--count", main); n != "6" {
+		t.Errorf("main has %s commits, not 6:\n%s", n, a.git("log", "--graph", "--oneline", main))
+	}
+	a.git("merge-base", "--is-ancestor", main, "topic")
 }
 
 // TestStrangersInTheFolder has a submodule, a nested repository, and what git calls untracked by rule.

@@ -15,15 +15,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const (
-	// indexPatience is how long Advance waits for another process to release index.lock.
-	indexPatience = 500 * time.Millisecond
-	// indexPoll is how often it looks.
-	indexPoll = time.Millisecond
-	// optimisticTries is how often Advance starts again because the index was changed meanwhile, before it keeps
-	// the lock from the start.
-	optimisticTries = 5
-)
+// optimisticTries is how often Advance starts again because the index was changed meanwhile, before it keeps the lock
+// from the start.
+const optimisticTries = 5
 
 // Advance describes the step from one commit to the next.
 type Advance struct {
@@ -41,19 +35,11 @@ type Advance struct {
 // still the one it was made from. The reference is locked and verified before that and moves after it. A crash in
 // between leaves an index that is ahead of the branch: git shows the change as staged, nothing is undone.
 func (r *Repo) Advance(ctx context.Context, a Advance) error {
-	if err := r.Sync(); err != nil {
+	if err := r.prepareAdvance(a); err != nil {
 		return err
 	}
 	if len(a.Index) == 0 {
 		return r.UpdateRefs(ctx, a.updates(), a.Reason)
-	}
-	if r.bare {
-		return errors.New("advance: a bare repository has no index")
-	}
-	for _, e := range a.Index {
-		if err := ValidPath(e.Path); err != nil {
-			return fmt.Errorf("advance: %w", err)
-		}
 	}
 	unlock, err := r.lockOwn(ctx)
 	if err != nil {
@@ -66,7 +52,28 @@ func (r *Repo) Advance(ctx context.Context, a Advance) error {
 			return err
 		}
 	}
-	return r.advanceLocked(ctx, a)
+	l, err := r.holdIndex(ctx) // others change it all the time
+	if err != nil {
+		return err
+	}
+	defer l.Unlock()
+	return l.advance(ctx, a)
+}
+
+// prepareAdvance checks what Advance is given and makes the objects durable.
+func (r *Repo) prepareAdvance(a Advance) error {
+	if r.bare && len(a.Index) > 0 {
+		return errors.New("advance: a bare repository has no index")
+	}
+	for _, e := range a.Index {
+		if err := ValidPath(e.Path); err != nil {
+			return fmt.Errorf("advance: %w", err)
+		}
+	}
+	if err := r.Sync(); err != nil {
+		return fmt.Errorf("write objects to disk: %w", err)
+	}
+	return nil
 }
 
 func (a Advance) updates() []RefUpdate {
@@ -97,25 +104,6 @@ func (r *Repo) tryAdvance(ctx context.Context, a Advance) (done bool, err error)
 	return true, r.swapIndex(ctx, a, path+".lock")
 }
 
-// advanceLocked is for an index that others change all the time: it keeps the lock while it makes the new one.
-func (r *Repo) advanceLocked(ctx context.Context, a Advance) error {
-	private, next := r.ownPath("index"), r.ownPath("index.next")
-	if err := os.WriteFile(private, nil, 0o666); err != nil {
-		return fmt.Errorf("advance: %w", err)
-	}
-	defer os.Remove(private)
-	release, err := takeLock(ctx, private, filepath.Join(r.gitDir, "index.lock"))
-	if err != nil {
-		return err
-	}
-	defer release()
-	defer os.Remove(next)
-	if err := r.prepareIndex(ctx, next, a.Index); err != nil {
-		return err
-	}
-	return r.swapIndex(ctx, a, next)
-}
-
 // swapIndex puts the new index in place and moves the reference. The caller holds index.lock.
 func (r *Repo) swapIndex(ctx context.Context, a Advance, next string) error {
 	ref, _, err := r.Head(ctx)
@@ -125,6 +113,14 @@ func (r *Repo) swapIndex(ctx context.Context, a Advance, next string) error {
 	if ref != a.Ref {
 		return fmt.Errorf("advance %s: %w: HEAD points to %q", a.Ref, ErrRefMoved, ref)
 	}
+	wrote, err := versionOf(next)
+	if err != nil {
+		return fmt.Errorf("advance: %w", err)
+	}
+	touched, err := r.IndexTouched()
+	if err != nil {
+		return err
+	}
 	tx, err := r.beginRefs(ctx, a.updates(), a.Reason)
 	if err != nil {
 		return err
@@ -133,6 +129,7 @@ func (r *Repo) swapIndex(ctx context.Context, a Advance, next string) error {
 		tx.abort()
 		return fmt.Errorf("advance: %w", err)
 	}
+	r.wrote, r.touched = wrote, touched
 	if err := tx.commit(); err != nil {
 		return err
 	}
@@ -187,11 +184,7 @@ func (r *Repo) prepareIndex(ctx context.Context, private string, entries []Index
 	if err != nil {
 		return fmt.Errorf("prepare index: %w", err)
 	}
-	// A fresh file: the private path may still be a second name of the index.
-	if err := os.Remove(private); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("prepare index: %w", err)
-	}
-	if err := writeDurable(private, edited); err != nil {
+	if err := writeFresh(private, edited); err != nil {
 		return fmt.Errorf("prepare index: %w", err)
 	}
 	return outdate(private, entries)
@@ -216,7 +209,11 @@ func readIndexFile(path string) (data []byte, mtime int64, err error) {
 	return data, st.ModTime().UnixNano(), err
 }
 
-func writeDurable(path string, data []byte) error {
+// writeFresh makes a new file, durable: what is at the path may be a second name of the index.
+func writeFresh(path string, data []byte) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
 		return err
@@ -299,32 +296,6 @@ func (r *Repo) copyIndex(private string) error {
 	return os.Chtimes(private, time.Time{}, time.Unix(0, mtime))
 }
 
-// takeLock makes private the index lock: git takes it by O_EXCL, which link respects. After a kill the lock is known to
-// be ours by being the private file under a second name. release gives it back, unless it was renamed.
-func takeLock(ctx context.Context, private, lock string) (release func(), err error) {
-	deadline := time.Now().Add(indexPatience)
-	for {
-		err := os.Link(private, lock)
-		if err == nil {
-			ours, err := identify(private)
-			return func() {
-				if id, lerr := identify(lock); err == nil && lerr == nil && id == ours {
-					os.Remove(lock)
-				}
-			}, nil
-		}
-		if !errors.Is(err, fs.ErrExist) {
-			return nil, fmt.Errorf("lock index: %w", err)
-		}
-		if time.Now().After(deadline) {
-			return nil, fmt.Errorf("advance: %w", ErrIndexLocked)
-		}
-		if err := pause(ctx, indexPoll); err != nil {
-			return nil, err
-		}
-	}
-}
-
 // pause waits, or until ctx ends.
 func pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
@@ -335,70 +306,4 @@ func pause(ctx context.Context, d time.Duration) error {
 	case <-timer.C:
 		return nil
 	}
-}
-
-// ownPath is a path in the folder that is ours inside the git directory.
-func (r *Repo) ownPath(name string) string { return filepath.Join(r.gitDir, "arbor", name) }
-
-// lockOwn takes the lock that keeps a second process of ours from the private index and the staging folder.
-func (r *Repo) lockOwn(ctx context.Context) (unlock func(), err error) {
-	if err := os.MkdirAll(r.ownPath(""), 0o777); err != nil {
-		return nil, fmt.Errorf("lock %s: %w", r.gitDir, err)
-	}
-	for {
-		unlock, err := r.tryLockOwn()
-		if !errors.Is(err, unix.EWOULDBLOCK) {
-			return unlock, err
-		}
-		if err := pause(ctx, indexPoll); err != nil {
-			return nil, err
-		}
-	}
-}
-
-// tryLockOwn fails with EWOULDBLOCK when another process has the lock. The kernel releases it when a process dies.
-func (r *Repo) tryLockOwn() (unlock func(), err error) {
-	f, err := os.OpenFile(r.ownPath("lock"), os.O_RDWR|os.O_CREATE, 0o666)
-	if err != nil {
-		return nil, fmt.Errorf("lock %s: %w", r.gitDir, err)
-	}
-	if err := retryEINTR(func() error { return unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB) }); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("lock %s: %w", r.gitDir, err)
-	}
-	return func() { f.Close() }, nil
-}
-
-// recoverAdvance removes what a killed Advance left. Its index.lock is known by being the private index under a second
-// name; another's is never touched.
-func (r *Repo) recoverAdvance() error {
-	private := r.ownPath("index")
-	if _, err := os.Lstat(private); errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	unlock, err := r.tryLockOwn()
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		return nil // not left behind: at work
-	}
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	ours, err := identify(private)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("recover: %w", err)
-	}
-	lock := filepath.Join(r.gitDir, "index.lock")
-	if id, err := identify(lock); err == nil && id == ours {
-		if err := os.Remove(lock); err != nil {
-			return fmt.Errorf("recover: %w", err)
-		}
-	}
-	if err := os.Remove(private); err != nil {
-		return fmt.Errorf("recover: %w", err)
-	}
-	return nil
 }

@@ -30,8 +30,9 @@ type CheckoutResult struct {
 // something else.
 //
 // What is written is durable when Checkout returns, and visible before that.
-func (r *Repo) Checkout(ctx context.Context, from, to Hash, opt CheckoutOptions) (CheckoutResult, error) {
+func (l *IndexLock) Checkout(ctx context.Context, from, to Hash, opt CheckoutOptions) (CheckoutResult, error) {
 	var res CheckoutResult
+	r := l.r
 	if err := r.Vanished(); err != nil {
 		return res, err
 	}
@@ -39,11 +40,6 @@ func (r *Repo) Checkout(ctx context.Context, from, to Hash, opt CheckoutOptions)
 	if err != nil {
 		return res, fmt.Errorf("check out: %w", err)
 	}
-	unlock, err := r.lockOwn(ctx)
-	if err != nil {
-		return res, err
-	}
-	defer unlock()
 	tree, err := r.openWorkTree()
 	if err != nil {
 		return res, err

@@ -16,7 +16,12 @@ import (
 // tryCheckout checks out without moving the branch.
 func (c clone) tryCheckout(from, to Hash, opt CheckoutOptions) CheckoutResult {
 	c.t.Helper()
-	res, err := c.Checkout(c.t.Context(), from, to, opt)
+	l, err := c.LockIndex(c.t.Context())
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer l.Unlock()
+	res, err := l.Checkout(c.t.Context(), from, to, opt)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -461,7 +466,12 @@ func TestVanished(t *testing.T) {
 	if res, err := c.Snapshot(t.Context(), h, []string{"f"}, nil); !errors.Is(err, ErrVanished) {
 		t.Errorf("snapshot of an empty mount point: %v, %v", res, err)
 	}
-	if _, err := c.Checkout(t.Context(), h, h, CheckoutOptions{}); !errors.Is(err, ErrVanished) {
+	l, err := c.LockIndex(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Unlock()
+	if _, err := l.Checkout(t.Context(), h, h, CheckoutOptions{}); !errors.Is(err, ErrVanished) {
 		t.Errorf("checkout into an empty mount point: %v", err)
 	}
 }

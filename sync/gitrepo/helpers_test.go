@@ -1,6 +1,7 @@
 package gitrepo
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -185,15 +186,30 @@ func (c clone) advance(old, to Hash, index []IndexEntry) {
 // checkout goes to a commit, which must work.
 func (c clone) checkout(to Hash) {
 	c.t.Helper()
-	from := c.head()
-	res, err := c.Checkout(c.t.Context(), from, to, CheckoutOptions{})
+	ref, from, err := c.Head(c.t.Context())
+	if err == nil {
+		err = checkOutAndAdvance(c.t.Context(), c.Repo, ref, from, to)
+	}
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	if len(res.Dirty) > 0 || len(res.Blocked) > 0 {
-		c.t.Fatalf("dirty %q, blocked %q", res.Dirty, res.Blocked)
+}
+
+// checkOutAndAdvance does both under one lock.
+func checkOutAndAdvance(ctx context.Context, r *Repo, ref string, from, to Hash) error {
+	l, err := r.LockIndex(ctx)
+	if err != nil {
+		return err
 	}
-	c.advance(from, to, res.Index)
+	defer l.Unlock()
+	res, err := l.Checkout(ctx, from, to, CheckoutOptions{})
+	if err != nil {
+		return err
+	}
+	if len(res.Dirty) > 0 || len(res.Blocked) > 0 {
+		return fmt.Errorf("dirty %q, blocked %q", res.Dirty, res.Blocked)
+	}
+	return l.Advance(ctx, Advance{Ref: ref, Old: from, New: to, Index: res.Index, Reason: "arbor: test"})
 }
 
 // make writes a commit with these files, "" content meaning none, on top of parents' first tree.

@@ -232,6 +232,33 @@ func (x *index) entry(it indexItem) Entry {
 	return e
 }
 
+// holds reports whether a change is staged.
+func (x *index) holds(ch Change) bool {
+	it, ok := x.find(ch.Path)
+	if !ok || it.xflags&flagIntentToAdd != 0 {
+		return ch.New.IsZero() && !ok
+	}
+	return x.entry(it) == ch.New
+}
+
+// IndexHolds reports whether the index has all of paths as a commit has them.
+func (r *Repo) IndexHolds(commit Hash, paths []string) (bool, error) {
+	x, err := r.readIndex()
+	if err != nil {
+		return false, err
+	}
+	for _, p := range paths {
+		e, err := r.Entry(commit, p)
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return false, err
+		}
+		if !x.holds(Change{Path: p, New: e}) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
 // modified returns the modification time an item has, in nanoseconds since 1970.
 func (x *index) modified(it indexItem) int64 {
 	return int64(binary.BigEndian.Uint32(x.data[it.off+8:]))*1e9 + int64(binary.BigEndian.Uint32(x.data[it.off+12:]))

@@ -35,11 +35,7 @@ func victim(dir string) error {
 		if err != nil {
 			return err
 		}
-		res, err := r.Checkout(ctx, head, m, CheckoutOptions{})
-		if err != nil || len(res.Dirty)+len(res.Blocked) > 0 {
-			return fmt.Errorf("dirty %q, blocked %q: %w", res.Dirty, res.Blocked, err)
-		}
-		if err := r.Advance(ctx, Advance{Ref: "refs/heads/main", Old: head, New: m, Index: res.Index, Reason: "arbor: test"}); err != nil {
+		if err := checkOutAndAdvance(ctx, r, "refs/heads/main", head, m); err != nil {
 			return err
 		}
 	}

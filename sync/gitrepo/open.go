@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"time"
 )
 
 // Repo is one open repository. Reading objects and references, UpdateRefs, Ignored, Fetch and Serve may be called
@@ -33,6 +34,9 @@ type Repo struct {
 	attrs  attributes
 	ignore ignoreRules
 	index  indexCache
+
+	wrote   indexVersion // the index as we last wrote it
+	touched time.Time    // when another had written the one it took the place of
 }
 
 // fileID identifies a file or directory beyond its name.

@@ -28,6 +28,7 @@ type LargeHook func(ctx context.Context, path string, st Stat) (e Entry, after S
 type SnapshotResult struct {
 	Changes []Change     // differences to base, sorted by path, for NewCommit
 	Index   []IndexEntry // all paths looked at, also unchanged ones, with their stat, for Advance and Known
+	Staged  []string     // of Changes, those that the index holds already just so: git is at work, or a person has added them
 	Skipped []string     // changed or unreadable while being read: try again
 	Err     error        // why paths were skipped, when it was not a change meanwhile
 }
@@ -70,6 +71,11 @@ func (r *Repo) Snapshot(ctx context.Context, base Hash, paths []string, large La
 		return SnapshotResult{}, err
 	}
 	slices.SortFunc(res.Changes, func(a, b Change) int { return strings.Compare(a.Path, b.Path) })
+	for _, ch := range res.Changes {
+		if s.index.holds(ch) {
+			res.Staged = append(res.Staged, ch.Path)
+		}
+	}
 	return res, nil
 }
 
