@@ -63,6 +63,7 @@ func TestAccountFaultsAreToldAndMended(t *testing.T) {
 		{"wrong password", func(a *config.Account) { a.PasswordFile = wrong }, "not-authorized", "git arbor account"},
 		{"stranger's certificate", func(a *config.Account) { a.CAFile = "" }, "certificate", "ca_file"},
 		{"nobody listens", func(a *config.Account) { a.Server = "127.0.0.1:1" }, "network", ""},
+		{"unknown host", func(a *config.Account) { a.Server = "xmpp.invalid:5223" }, "network", ""}, // RFC 6761, section 6.4
 		{"password file is gone", func(a *config.Account) { a.PasswordFile = wrong + ".none" }, "password", "password_file"},
 	} {
 		t.Run(fault.name, func(t *testing.T) {
