@@ -29,6 +29,7 @@ const (
 	maxHeads = 256
 	maxKeys  = 1024
 	maxLinks = 16
+	maxEdges = 256
 )
 
 // A Hash is the name of a git object (SHA-1).
@@ -81,6 +82,15 @@ type Link struct {
 	HostID   string `cbor:"4,keyasint,omitempty"`
 }
 
+// An Edge is what the sender has found out about getting content from another clone.
+type Edge struct {
+	From string `cbor:"1,keyasint"`           // clone id
+	Kind string `cbor:"2,keyasint"`           // of the link: "host", "lan", "static", "dial-back"
+	Cost uint64 `cbor:"3,keyasint"`           // as git-annex counts: 100 local … 200 network … 1000
+	Rate uint64 `cbor:"4,keyasint,omitempty"` // goodput in bytes a second; 0: not measured
+	RTT  uint64 `cbor:"5,keyasint,omitempty"` // in microseconds; 0: not measured
+}
+
 // A Vector is the state of a clone: the last one is always true, whatever was
 // lost before it. It is broadcast as presence.
 type Vector struct {
@@ -92,6 +102,7 @@ type Vector struct {
 	Links   []Link          `cbor:"6,keyasint,omitempty"` // at most 16
 	Keys    uint64          `cbor:"7,keyasint"`           // number of keys whose content is present
 	Want    []string        `cbor:"8,keyasint,omitempty"` // some keys that are wanted, newest first
+	Edges   []Edge          `cbor:"9,keyasint,omitempty"` // at most 256, best first; may be a part, see Fit
 }
 
 // An Announce says that a reference moved, and carries the new objects when they
@@ -159,6 +170,9 @@ func (v Vector) check() error {
 	if err := checkKeys(v.Want); err != nil {
 		return err
 	}
+	if err := checkEdges(v.Edges); err != nil {
+		return err
+	}
 	return checkLinks(v.Links)
 }
 
@@ -199,6 +213,21 @@ func checkKeys(keys []string) error {
 	}
 	for _, k := range keys {
 		if err := checkString("key", k, 1, maxKey); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkEdges(edges []Edge) error {
+	if len(edges) > maxEdges {
+		return fmt.Errorf("%d edges, more than %d", len(edges), maxEdges)
+	}
+	for _, e := range edges {
+		if err := checkString("clone id", e.From, 1, maxClone); err != nil {
+			return err
+		}
+		if err := checkString("kind of link", e.Kind, 1, maxAddr); err != nil {
 			return err
 		}
 	}

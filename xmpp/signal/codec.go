@@ -154,7 +154,7 @@ func RefsDigest(refs map[string]Hash) Digest {
 }
 
 // Fit returns v reduced until its signal is at most MaxPresence bytes: wanted keys
-// go first, then links of low priority beyond four, then references other than
+// go first, then edges beyond eight and links of low priority beyond four, then references other than
 // the one HEAD points to, last in byte order first. Refs and Members are kept, so
 // that a receiver still sees that there is more than what it was told. clone is
 // the sender's clone id.
@@ -171,6 +171,10 @@ func (v Vector) Fit(clone string) Vector {
 		return v
 	}
 	v.Want = nil
+	if size() <= room && v.check() == nil {
+		return v
+	}
+	v.Edges = v.Edges[:min(len(v.Edges), 8)]
 	v.Links = slices.Clone(v.Links)
 	slices.SortStableFunc(v.Links, func(a, b Link) int { return cmp.Compare(b.Priority, a.Priority) })
 	v.Links = v.Links[:min(len(v.Links), 4)]

@@ -58,6 +58,15 @@ func links() *rapid.Generator[[]signal.Link] {
 	}), 0, 16)
 }
 
+func edges() *rapid.Generator[[]signal.Edge] {
+	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) signal.Edge {
+		return signal.Edge{
+			From: name("from", 36).Draw(t, "from"), Kind: name("kind", 8).Draw(t, "kind"),
+			Cost: rapid.Uint64().Draw(t, "cost"), Rate: rapid.Uint64().Draw(t, "rate"), RTT: rapid.Uint64().Draw(t, "rtt"),
+		}
+	}), 0, 40)
+}
+
 func vector() *rapid.Generator[signal.Vector] {
 	return rapid.Custom(func(t *rapid.T) signal.Vector {
 		return signal.Vector{
@@ -69,6 +78,7 @@ func vector() *rapid.Generator[signal.Vector] {
 			Links:   links().Draw(t, "links"),
 			Keys:    rapid.Uint64().Draw(t, "keys"),
 			Want:    rapid.SliceOfN(name("key", 60), 0, 8).Draw(t, "want"),
+			Edges:   edges().Draw(t, "edges"),
 		}
 	})
 }
