@@ -81,5 +81,8 @@ func (l *fileLock) is(path string) bool {
 	return err == nil && os.SameFile(now, locked)
 }
 
-// unlock gives the lock back. The file stays.
-func (l *fileLock) unlock() { _ = l.file.Close() }
+// unlock gives the lock back. The file stays. Closing alone would not do while a child that is being started has it open.
+func (l *fileLock) unlock() {
+	_ = unix.FcntlFlock(l.file.Fd(), setLock, &unix.Flock_t{Type: unix.F_UNLCK, Whence: io.SeekStart})
+	_ = l.file.Close()
+}

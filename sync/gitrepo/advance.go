@@ -113,23 +113,17 @@ func (r *Repo) swapIndex(ctx context.Context, a Advance, next string) error {
 	if ref != a.Ref {
 		return fmt.Errorf("advance %s: %w: HEAD points to %q", a.Ref, ErrRefMoved, ref)
 	}
-	wrote, err := versionOf(next)
-	if err != nil {
-		return fmt.Errorf("advance: %w", err)
-	}
-	touched, err := r.IndexTouched()
-	if err != nil {
-		return err
-	}
 	tx, err := r.beginRefs(ctx, a.updates(), a.Reason)
 	if err != nil {
 		return err
 	}
-	if err := os.Rename(next, filepath.Join(r.gitDir, "index")); err != nil {
+	if err = r.markIndex(next); err == nil {
+		err = os.Rename(next, filepath.Join(r.gitDir, "index"))
+	}
+	if err != nil {
 		tx.abort()
 		return fmt.Errorf("advance: %w", err)
 	}
-	r.wrote, r.touched = wrote, touched
 	if err := tx.commit(); err != nil {
 		return err
 	}

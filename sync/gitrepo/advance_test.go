@@ -119,8 +119,10 @@ func TestAdvanceRefuses(t *testing.T) {
 		t.Error("the branch moved")
 	}
 	left, _ := filepath.Glob(c.path(".git/arbor/*"))
-	if len(left) != 1 { // the lock file
-		t.Errorf("left behind: %q", left)
+	for _, path := range left {
+		if name := filepath.Base(path); name != "lock" && name != lastIndex {
+			t.Errorf("left behind: %s", name)
+		}
 	}
 }
 
@@ -401,4 +403,38 @@ func FuzzIndex(f *testing.F) {
 			t.Fatalf("patching a good index: %v", err)
 		}
 	})
+}
+
+// TestIndexTouched tells the writes of others from our own, also after a restart.
+func TestIndexTouched(t *testing.T) {
+	c := newClone(t)
+	touched := func() time.Time {
+		t.Helper()
+		at, err := c.IndexTouched()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return at
+	}
+	c.write("a", "1\n")
+	c.commit("a")
+	if at := touched(); !at.IsZero() {
+		t.Errorf("nobody but us has written the index, not at %v", at)
+	}
+	before := time.Now().Add(-time.Second) // file times lag behind the clock
+	c.write("b", "1\n")
+	c.run("add", "b")
+	theirs := touched()
+	if theirs.Before(before) {
+		t.Errorf("git add at %v was not noticed: %v", before, theirs)
+	}
+	c.write("a", "2\n")
+	c.commit("a")
+	if at := touched(); !at.Equal(theirs) {
+		t.Errorf("after a write of ours: %v, not %v", at, theirs)
+	}
+	c = c.reopen()
+	if at := touched(); !at.IsZero() {
+		t.Errorf("opened again: %v", at)
+	}
 }

@@ -82,22 +82,35 @@ func (l *IndexLock) advance(ctx context.Context, a Advance) error {
 
 // IndexTouched returns when another process has last replaced the index; the zero time when none has since we know it.
 func (r *Repo) IndexTouched() (time.Time, error) {
-	path := filepath.Join(r.gitDir, "index")
-	now, err := versionOf(path)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("look at index: %w", err)
-	}
-	if now == r.wrote {
-		return r.touched, nil
-	}
-	st, err := lstatPath(path)
+	st, err := lstatPath(filepath.Join(r.gitDir, "index"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return time.Time{}, nil
 	}
 	if err != nil {
 		return time.Time{}, fmt.Errorf("look at index: %w", err)
 	}
+	if ours, err := lstatPath(r.ownPath(lastIndex)); err == nil && ours.id() == st.id() {
+		return r.touched, nil
+	}
 	return time.Unix(0, st.Ctime), nil
+}
+
+// lastIndex is a second name of the index that we wrote last. Git never changes an index in place.
+const lastIndex = "index.last"
+
+// markIndex gives an index that takes the place of the old one its second name.
+func (r *Repo) markIndex(next string) (err error) {
+	if r.touched, err = r.IndexTouched(); err != nil {
+		return err
+	}
+	last := r.ownPath(lastIndex)
+	if err := os.Remove(last); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("mark index: %w", err)
+	}
+	if err := os.Link(next, last); err != nil {
+		return fmt.Errorf("mark index: %w", err)
+	}
+	return nil
 }
 
 // takeLock makes private the index lock: git takes it by O_EXCL, which link respects. After a kill the lock is known to
@@ -155,7 +168,10 @@ func (r *Repo) tryLockOwn() (unlock func(), err error) {
 		f.Close()
 		return nil, fmt.Errorf("lock %s: %w", r.gitDir, err)
 	}
-	return func() { f.Close() }, nil
+	return func() {
+		_ = unix.Flock(int(f.Fd()), unix.LOCK_UN) // a child that is being started may have the file open too, for a moment
+		f.Close()
+	}, nil
 }
 
 // recoverAdvance removes what a killed Advance left. Its index.lock is known by being the private index under a second

@@ -35,8 +35,7 @@ type Repo struct {
 	ignore ignoreRules
 	index  indexCache
 
-	wrote   indexVersion // the index as we last wrote it
-	touched time.Time    // when another had written the one it took the place of
+	touched time.Time // when another wrote the index that our last one took the place of
 }
 
 // fileID identifies a file or directory beyond its name.

@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -161,6 +162,7 @@ func (s *Server) release() {
 		l.Close()
 	}
 	if s.lock != nil {
+		_ = syscall.Flock(int(s.lock.Fd()), syscall.LOCK_UN) // a child that is being started may have the file open too, for a moment
 		s.lock.Close()
 	}
 }
