@@ -111,7 +111,10 @@ func lockFile(path string, held error) (unlock func(), err error) {
 		f.Close()
 		return nil, held
 	}
-	return func() { f.Close() }, nil
+	return func() {
+		_ = unix.Flock(int(f.Fd()), unix.LOCK_UN) // a child that is being started may have the file open too, for a moment
+		f.Close()
+	}, nil
 }
 
 func newAgent(opt Options) (*agent, error) {
