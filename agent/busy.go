@@ -62,8 +62,12 @@ func (c *clone) headPending() (time.Duration, error) {
 		return 0, err
 	}
 	age := time.Since(touched)
-	if age < 0 { // the clock was set back
+	if age < 0 || age >= stagedPause { // the clock may have been set back
 		return 0, nil
+	}
+	followed, err := c.git.IndexIs(c.side.head)
+	if followed || err != nil {
+		return 0, err
 	}
 	return stagedPause - age, nil
 }

@@ -428,6 +428,14 @@ func TestIndexTouched(t *testing.T) {
 	if theirs.Before(before) {
 		t.Errorf("git add at %v was not noticed: %v", before, theirs)
 	}
+	if is, err := c.IndexIs(c.head()); is || err != nil {
+		t.Errorf("the index has more than HEAD, but IndexIs says %v, %v", is, err)
+	}
+	c.run("commit", "-q", "-m", "by hand")
+	if is, err := c.IndexIs(c.head()); !is || err != nil {
+		t.Errorf("git has committed the index, but IndexIs says %v, %v", is, err)
+	}
+	theirs = touched()
 	c.write("a", "2\n")
 	c.commit("a")
 	if at := touched(); !at.Equal(theirs) {

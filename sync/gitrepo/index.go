@@ -241,6 +241,26 @@ func (x *index) holds(ch Change) bool {
 	return x.entry(it) == ch.New
 }
 
+// IndexIs reports whether git has noted that the index has exactly the files of a commit. When it has not noted it, or
+// when we have written the index since, false proves nothing.
+func (r *Repo) IndexIs(commit Hash) (bool, error) {
+	tree, err := r.rootTree(commit)
+	if err != nil {
+		return false, err
+	}
+	x, err := r.readIndex()
+	if err != nil {
+		return false, err
+	}
+	for _, ext := range x.extensions {
+		if ext.sig == "TREE" {
+			root, _, err := parseCacheTree(ext.data, 0)
+			return err == nil && root.count >= 0 && root.hash == tree, nil
+		}
+	}
+	return false, nil
+}
+
 // IndexHolds reports whether the index has all of paths as a commit has them.
 func (r *Repo) IndexHolds(commit Hash, paths []string) (bool, error) {
 	x, err := r.readIndex()

@@ -9,10 +9,12 @@ import (
 )
 
 // Status is the slow audit: the paths, sorted, that `git status` finds differing from HEAD or the index, or untracked
-// and not ignored. Other repositories inside the work tree are left out.
+// and not ignored. Other repositories inside the work tree are left out. An annexed file that the index is not sure of
+// counts as differing: git-annex's filter, which could tell, would write the index.
 func (r *Repo) Status(ctx context.Context) ([]string, error) {
-	out, err := r.git(ctx, "-c", "status.relativePaths=false", "status", "--porcelain=v2", "-z",
+	args := append(slices.Clone(withoutAnnexFilter), "-c", "status.relativePaths=false", "status", "--porcelain=v2", "-z",
 		"--untracked-files=all", "--ignored=no", "--no-renames", "--ignore-submodules=all")
+	out, err := r.git(ctx, args...)
 	if err != nil {
 		return nil, fmt.Errorf("audit work tree: %w", err)
 	}
