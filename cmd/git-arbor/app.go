@@ -144,6 +144,7 @@ Try it on this one:   git arbor demo
 		newJoinCommand(a),
 		newNotifyCommand(a),
 		newPauseCommand(a),
+		newPlanCommand(a),
 		newResumeCommand(a),
 		newServeCommand(a),
 		newStatusCommand(a),
