@@ -35,6 +35,14 @@ func TestDecode(t *testing.T) {
 	if d := cmp.Diff(wantNet, net) + cmp.Diff(wantProblem, p); d != "" {
 		t.Error(d)
 	}
+	data, err := netmap.Encode(net, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sameNet, sameProblem, err := netmap.Decode(data)
+	if d := cmp.Diff(net, sameNet) + cmp.Diff(p, sameProblem); d != "" || err != nil {
+		t.Errorf("encoded and decoded: %v %s", err, d)
+	}
 	_, p, err = netmap.Decode([]byte(`{}`))
 	if err != nil || p.Objective != netmap.Time || p.Size != netmap.DefaultSize {
 		t.Errorf("%+v, %v", p, err)
