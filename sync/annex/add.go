@@ -119,7 +119,11 @@ func (r *Repo) ingest(ctx context.Context, path string, st gitrepo.Stat, old git
 		return Key{}, errors.Join(err, os.Remove(tmp))
 	}
 	k := maker.key(size)
-	return k, r.placeDurable(k, tmp)
+	if err := r.placeDurable(k, tmp); err != nil {
+		return Key{}, err
+	}
+	r.KeepBlocks(blockListOf(k, maker.hash))
+	return k, nil
 }
 
 // lockFile puts a link to its object in the place of a file that is as it was when it was seen with st.

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cloneFile makes to share the blocks of from, where the file system can; to must be empty.
-func cloneFile(to, from *os.File) error {
+// CloneFile makes to share the blocks of from, where the file system can. What to has beyond the size of from stays.
+func CloneFile(to, from *os.File) error {
 	return unix.IoctlFileClone(int(to.Fd()), int(from.Fd()))
 }
 

@@ -7,6 +7,8 @@
 // that page is silent, what git-annex 10.20230126 does. What Arbor cannot keep sound together with git-annex (adjusted branches,
 // tuned hash directories, pid locks and so on) is refused when a repository is opened.
 //
+// Content of a SHA256 key can be checked in blocks, each alone (BlockList); the lists fall out of the hashing that is done anyway.
+//
 // It never moves a branch of the person, never writes the index, and never asks another machine for anything. So it is its caller who, with what this
 // package gives, records what has come, puts the entries of Populate into the index, populates after a checkout by git (Repo.Smudged) and
 // makes links anew when locked files move to another depth (ParseLink, LinkTarget).

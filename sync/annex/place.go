@@ -31,6 +31,7 @@ func (r *Repo) Place(ctx context.Context, k Key, tmpfile string) error {
 	if err := v.Check(); err != nil {
 		return fmt.Errorf("place %s: %w", k, err)
 	}
+	r.KeepBlocks(v.Blocks())
 	return r.PlaceVerified(k, tmpfile)
 }
 

@@ -38,6 +38,7 @@ type Repo struct {
 	perms    permissions
 	attrs    *attributes
 	branch   *branch
+	blocks   *blockLists
 	branchMu sync.Mutex // one writer of the branch at a time, also where locks belong to the process
 }
 
@@ -68,6 +69,7 @@ func open(ctx context.Context, git *gitrepo.Repo) (*Repo, error) {
 		perms:  sharedPermissions(git.Config("core.sharedrepository")),
 		attrs:  newAttributes(git),
 		branch: openBranch(git, filepath.Join(git.GitDir(), "annex")),
+		blocks: newBlockLists(),
 	}
 	if err := cmp.Or(r.sweepTmp(), r.refuseTuned(ctx)); err != nil {
 		return nil, errors.Join(err, r.Close())

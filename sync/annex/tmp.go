@@ -95,7 +95,7 @@ func copyIn(ctx context.Context, dir string, mode fs.FileMode, src *os.File, h h
 	var to io.Writer
 	from := io.Reader(src)
 	switch {
-	case cloneFile(dst, src) == nil:
+	case CloneFile(dst, src) == nil:
 		from = dst
 		if h != nil {
 			to = h

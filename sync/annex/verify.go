@@ -20,7 +20,7 @@ var ErrBadContent = errors.New("content does not match its key")
 func newBackendHash(backend string) (hash.Hash, bool) {
 	switch strings.TrimSuffix(backend, "E") {
 	case "SHA256":
-		return sha256.New(), true
+		return &blockHash{Hash: sha256.New()}, true
 	case "SHA512":
 		return sha512.New(), true
 	case "SHA384":
@@ -37,6 +37,7 @@ func newBackendHash(backend string) (hash.Hash, bool) {
 
 // A Verifier is fed content, in order and from its first byte, and then tells whether it is that of a key.
 type Verifier struct {
+	key  Key
 	size int64 // -1 when the key does not say
 	got  int64
 	hash hash.Hash // nil when only the size can be checked
@@ -46,7 +47,7 @@ type Verifier struct {
 // Verifier begins the check of content of k. Content of a backend that Arbor cannot compute is checked by size alone.
 func (k Key) Verifier() *Verifier {
 	f, _ := splitKey(k.text)
-	v := &Verifier{size: f.size}
+	v := &Verifier{key: k, size: f.size}
 	if f.nameDashes != f.fieldsEnd {
 		v.size = -1 // of a chunk; the size is that of the whole
 		return v
@@ -81,3 +82,6 @@ func (v *Verifier) Check() error {
 	}
 	return nil
 }
+
+// Blocks gives the block list of the content, once Check has found it right; nil when the key has none.
+func (v *Verifier) Blocks() *BlockList { return blockListOf(v.key, v.hash) }

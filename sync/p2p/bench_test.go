@@ -1,6 +1,7 @@
 package p2p_test
 
 import (
+	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/tls"
@@ -115,6 +116,37 @@ func BenchmarkFill(b *testing.B) {
 		}
 		err = p.Fill(b.Context(), func(w io.Writer) error {
 			_, err := c.Get(b.Context(), p2p.GetRequest{Key: key}, w)
+			return err
+		})
+		p.Close()
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkFillBlocks is the same in blocks.
+func BenchmarkFillBlocks(b *testing.B) {
+	repo, key := benchRepo(b)
+	c := benchClient(b, repo)
+	to, _ := benchRepo(b)
+	b.SetBytes(benchSize)
+	for b.Loop() {
+		b.StopTimer()
+		path, _ := to.ObjectPath(key)
+		_ = os.Chmod(filepath.Dir(path), 0o755)
+		_ = os.RemoveAll(filepath.Dir(path))
+		b.StartTimer()
+		p, err := p2p.OpenPartial(to, key, "")
+		if err != nil {
+			b.Fatal(err)
+		}
+		o, err := c.Blocks(b.Context(), key, 0)
+		if err != nil {
+			b.Fatal(err)
+		}
+		err = p.FillBlocks(b.Context(), new(p2p.Arrivals), o.List, o.Via, func(ctx context.Context, offset int64, w io.Writer) error {
+			_, err := o.Get(ctx, offset, w)
 			return err
 		})
 		p.Close()

@@ -43,19 +43,22 @@ type ClientOptions struct {
 // Client is one session with a server. It serves one call at a time: whoever shares it must take turns.
 //
 // Every call ends when its context does, at the price of the session: the connection is closed then, as it is after
-// every error but RemoteError, ErrAbsent, ErrFailed and ErrUnsupported. Err tells whether the session goes on.
+// every error but RemoteError, ErrAbsent, ErrFailed, ErrEnded, ErrCircular and ErrUnsupported. Err tells whether the session
+// goes on.
 type Client struct {
 	w       *wire
+	self    string
 	peer    string
 	version int64
+	stock   bool         // the server has refused to talk of blocks
 	asked   []GetRequest // not yet answered
-	held    bool         // the server waits for UNLOCKCONTENT, or serves a service: it takes no request
+	held    bool         // the server waits for what belongs to the last request, or serves a service: it takes no request
 }
 
 // NewClient begins a session on a connection: it authenticates and agrees on a version. It owns the connection from
 // here on, and closes it when it fails.
 func NewClient(ctx context.Context, conn io.ReadWriteCloser, o ClientOptions) (*Client, error) {
-	c := &Client{w: newWire(conn, o.Silence, o.Limits)}
+	c := &Client{w: newWire(conn, o.Silence, o.Limits), self: o.Self}
 	defer c.w.under(ctx)()
 	if err := c.begin(o); err != nil {
 		c.w.close(err)
@@ -112,6 +115,9 @@ func (c *Client) Version() int { return int(c.version) }
 // Err says why the session has ended; nil while it goes on. Any goroutine may call it.
 func (c *Client) Err() error { return c.w.err() }
 
+// Waited is how long the session has waited for its server, in all: not for a limit, nor for the disk. Any goroutine may call it.
+func (c *Client) Waited() time.Duration { return c.w.waited.elapsed() }
+
 // Close ends the session, and with it a call under way. Any goroutine may call it.
 func (c *Client) Close() error {
 	c.w.close(ErrClosed)
@@ -156,7 +162,7 @@ func (c *Client) takes() error {
 		return fmt.Errorf("%w: %w", ErrClosed, err)
 	}
 	if c.held {
-		return errors.New("P2P session: content is locked, or a service runs")
+		return errors.New("P2P session: content is locked or offered, or a service runs")
 	}
 	return nil
 }

@@ -26,10 +26,13 @@ func FuzzServer(f *testing.F) {
 	s := openServer(f, newRepo(f))
 	s.Upload, s.Stored, s.Remove = nil, nil, nil
 	key := keyOf([]byte("abc")).String()
+	cut := hold(f, s.Annex, random(mib+9)).String()
 	for _, seed := range []string{
 		"VERSION 4\nPUT f " + key + "\nDATA 3\nabcVALID\nGET 0 f " + key + "\nSUCCESS\n",
 		"PUT f " + key + "\nDATA 3\nxyz", "PUT f " + key + "\nDATA 2\nab", "LOCKCONTENT " + key + "\nUNLOCKCONTENT\n",
 		"VERSION 1\nPUT f " + key + "\nDATA 0\nINVALID\n", "REMOVE-BEFORE 1 " + key + "\n", "CONNECT git-upload-pack\n\n\n", "ERROR\n",
+		"ARBOR-BLOCKS 0 " + cut + "\nARBOR-FROM 5\nGET 0 f " + cut + "\nSUCCESS\n", "ARBOR-BLOCKS 0 " + cut + "\nFAILURE\n",
+		"ARBOR-BLOCKS 9 " + key + "\n", "ARBOR-BLOCKS 0 " + cut + "\nARBOR-FROM 9223372036854775807\n",
 	} {
 		f.Add([]byte(seed))
 	}
@@ -76,11 +79,12 @@ func FuzzClient(f *testing.F) {
 	for _, seed := range []string{
 		"AUTH-SUCCESS u\nVERSION 1\nSUCCESS\nDATA 3\nabcVALID\nPUT-FROM 2\nSUCCESS\nSUCCESS\nTIMESTAMP 3\nDATA 3\nabcCONNECTDONE 0\n",
 		"AUTH-SUCCESS u\nVERSION 4\nFAILURE-PLUS a\nDATA 3\nabINVALID\n", "AUTH-SUCCESS u\nERROR unknown command\nDATA 99999999999\n",
+		"AUTH-SUCCESS u\nVERSION 4\nSUCCESS\nDATA 3\nabcPUT-FROM 9\nSUCCESS\nARBOR-LIST 32 a b\n" + strings.Repeat("x", 32) + "DATA 0\nDATA 1\nxINVALID\n",
 		"AUTH-FAILURE\n", "AUTH-SUCCESS u\nVERSION 5\n", "AUTH-SUCCESS u\nVERSION 0\nSUCCESS\nDATA 3\nabcPUT-FROM 9\nSUCCESS\n",
 	} {
 		f.Add([]byte(seed))
 	}
-	key := keyOf([]byte("abc"))
+	key, large := keyOf([]byte("abc")), keyOf(random(mib+9))
 	f.Fuzz(func(t *testing.T, said []byte) {
 		c, err := p2p.NewClient(t.Context(), canned{bytes.NewReader(said), io.Discard}, p2p.ClientOptions{Self: "me", Token: "t"})
 		if err != nil {
@@ -94,6 +98,12 @@ func FuzzClient(f *testing.F) {
 			t.Errorf("Get: %d of %d bytes, %v", n, got.Len(), err)
 		}
 		_, _ = c.Put(ctx, p2p.PutRequest{Key: key, Size: 3, Content: strings.NewReader("abc")})
+		if o, err := c.Blocks(ctx, large, 0); err == nil {
+			got.Reset()
+			if n, err := o.Get(ctx, mib, &got); n != int64(got.Len()) || n > 9 {
+				t.Errorf("Get: %d of %d bytes, %v", n, got.Len(), err)
+			}
+		}
 		_ = c.Ask(ctx, p2p.GetRequest{Key: key})
 		_, _ = c.Next(ctx, io.Discard)
 		if unlock, err := c.Lock(ctx, key); err == nil {

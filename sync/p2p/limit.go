@@ -3,14 +3,57 @@ package p2p
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"golang.org/x/time/rate"
 )
 
-// Limits are the token buckets, in bytes, that content and git's own data pass on their way; nil is no limit. One bucket
-// is shared by as many connections as shall stay below it together, and may be changed (SetLimit, SetBurst) at any time.
+// Limits are what content and git's own data wait for on their way; nil is no limit. One bucket is shared by as many
+// connections as shall stay below it together, and may be changed (SetLimit, SetBurst) at any time.
 type Limits struct {
-	Up, Down *rate.Limiter
+	Up, Down Limiter
+}
+
+// Limiter is a token bucket, in bytes: a *rate.Limiter, or a Chain of them. Limit is in bytes a second; Burst is the most
+// that WaitN may be asked for at once where there is a limit.
+type Limiter interface {
+	Limit() rate.Limit
+	Burst() int
+	WaitN(ctx context.Context, bytes int) error
+}
+
+// Chain is buckets that bytes pass one after the other. It is asked for each piece of what is sent, by several goroutines
+// at once, so that a limit may begin or cease to count for a session that is under way.
+type Chain func() []*rate.Limiter
+
+// Limit is that of the narrowest bucket, in bytes a second.
+func (c Chain) Limit() rate.Limit {
+	narrowest := rate.Inf
+	for _, l := range c() {
+		narrowest = min(narrowest, l.Limit())
+	}
+	return narrowest
+}
+
+// Burst is that of the smallest bucket that has a limit.
+func (c Chain) Burst() int {
+	smallest := math.MaxInt
+	for _, l := range c() {
+		if l.Limit() != rate.Inf {
+			smallest = min(smallest, l.Burst())
+		}
+	}
+	return smallest
+}
+
+// WaitN waits until all buckets let the bytes pass.
+func (c Chain) WaitN(ctx context.Context, bytes int) error {
+	for _, l := range c() {
+		if err := l.WaitN(ctx, bytes); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // NewLimiter gives a bucket for this many bytes a second. It holds a twentieth of a second's worth: enough that late
@@ -26,7 +69,7 @@ func LimiterBurst(bytesPerSecond float64) int {
 
 // slice says how many of n bytes are to be taken from the bucket at once: a part of it, so that many connections that wait
 // for it together are not far ahead of it, or behind.
-func slice(l *rate.Limiter, n int) int {
+func slice(l Limiter, n int) int {
 	if l == nil || l.Limit() == rate.Inf {
 		return n
 	}
@@ -34,7 +77,7 @@ func slice(l *rate.Limiter, n int) int {
 }
 
 // take waits until n bytes, which slice gave, may pass.
-func take(ctx context.Context, l *rate.Limiter, n int) error {
+func take(ctx context.Context, l Limiter, n int) error {
 	if l == nil {
 		return nil
 	}

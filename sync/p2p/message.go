@@ -19,7 +19,7 @@ const maxLine = 32767
 // verb is the first word of a message.
 type verb string
 
-// The messages, and the version of the protocol that brought each.
+// The messages, and the version of git-annex's protocol that brought each.
 const (
 	verbAuth            verb = "AUTH"              // 0: uuid of the sender, token
 	verbAuthSuccess     verb = "AUTH-SUCCESS"      // 0: uuid of the sender
@@ -51,6 +51,11 @@ const (
 	verbNotifyChange    verb = "NOTIFYCHANGE"      // 0
 	verbChanged         verb = "CHANGED"           // 0: words
 	verbError           verb = "ERROR"             // 0: text
+
+	// Arbor's own, which others answer as any unknown message.
+	verbBlocks     verb = "ARBOR-BLOCKS" // number of seconds, key
+	verbBlockList  verb = "ARBOR-LIST"   // number of bytes, which follow the line at once; uuids
+	verbBlocksFrom verb = "ARBOR-FROM"   // number of bytes
 )
 
 // message is one line of the protocol. Which fields have a meaning depends on the verb, see shapes.
@@ -100,6 +105,9 @@ var shapes = map[verb]shape{
 	verbNotifyChange:    {},
 	verbChanged:         {words: -1},
 	verbError:           {text: true},
+	verbBlocks:          {number: true, key: true},
+	verbBlockList:       {number: true, words: -1},
+	verbBlocksFrom:      {number: true},
 }
 
 // errUnknownMessage is the error of a line that is no message known here. A server answers it and goes on, which is how

@@ -108,12 +108,19 @@ func (p *Partial) Complete() bool {
 // returned as it is, and what was written is kept; so is everything after ErrIncomplete, and nothing after
 // annex.ErrBadContent.
 func (p *Partial) Fill(ctx context.Context, fetch func(w io.Writer) error) error {
-	if err := p.fill(ctx, fetch); err != nil {
+	sum := p.key.Verifier()
+	if err := p.fill(ctx, sum, fetch); err != nil {
 		if errors.Is(err, annex.ErrBadContent) {
 			return errors.Join(err, p.Discard())
 		}
 		return err
 	}
+	p.repo.KeepBlocks(sum.Blocks())
+	return p.place()
+}
+
+// place makes proven content an object.
+func (p *Partial) place() error {
 	path := p.repo.TmpPath(p.key)
 	mine, err := p.file.Stat()
 	if err != nil {
@@ -126,8 +133,7 @@ func (p *Partial) Fill(ctx context.Context, fetch func(w io.Writer) error) error
 }
 
 // fill is Fill without the placing.
-func (p *Partial) fill(ctx context.Context, fetch func(w io.Writer) error) error {
-	sum := p.key.Verifier()
+func (p *Partial) fill(ctx context.Context, sum *annex.Verifier, fetch func(w io.Writer) error) error {
 	w := partialWriter{p, make(chan struct{}, 1)}
 	size, sized := p.key.Size()
 	if sized && size < hashAlongside {
@@ -207,12 +213,29 @@ func (w partialWriter) Write(b []byte) (int, error) {
 	return n, err
 }
 
+// Clone makes the file share what another has on disk, which should be the content, where the file system can; what came so
+// far is overwritten then.
+func (p *Partial) Clone(from *os.File) error {
+	if err := annex.CloneFile(p.file, from); err != nil {
+		return fmt.Errorf("clone into %s: %w", p.key, err)
+	}
+	fi, err := p.file.Stat()
+	if err != nil {
+		return fmt.Errorf("clone into %s: %w", p.key, err)
+	}
+	p.size.Store(fi.Size())
+	return nil
+}
+
 // Discard forgets what came so far.
-func (p *Partial) Discard() error {
-	if err := p.file.Truncate(0); err != nil {
+func (p *Partial) Discard() error { return p.cut(0) }
+
+// cut forgets what came beyond a size in bytes.
+func (p *Partial) cut(size int64) error {
+	if err := p.file.Truncate(size); err != nil {
 		return fmt.Errorf("discard partial content of %s: %w", p.key, err)
 	}
-	p.size.Store(0)
+	p.size.Store(size)
 	return nil
 }
 

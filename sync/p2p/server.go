@@ -25,6 +25,7 @@ const maxAuth = 3
 type Server struct {
 	UUID     string      // the clone's
 	Annex    *annex.Repo // nil: a clone without git-annex, which has no content
+	Arrivals *Arrivals   // contents that are still being received, to be passed on meanwhile; nil: none is
 	ReadOnly bool        // PUT, REMOVE and git-receive-pack are refused
 
 	// Upload and Receive serve git-upload-pack and git-receive-pack on conn; nil refuses. They return when the service has
@@ -167,6 +168,8 @@ func (s *session) handle(ctx context.Context, m message) error {
 		return s.get(ctx, m)
 	case verbPut:
 		return s.put(ctx, m)
+	case verbBlocks:
+		return s.blocks(ctx, m)
 	case verbRemove:
 		return s.remove(ctx, m.key, func() bool { return true })
 	case verbRemoveBefore:

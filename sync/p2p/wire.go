@@ -42,6 +42,7 @@ type wire struct {
 	writing *time.Timer
 	buf     []byte // bufferSize, from the first content on
 	line    []byte
+	waited  stopwatch // for what the peer sends
 
 	mu    sync.Mutex
 	cause error // why the connection was closed; nil while it is open
@@ -116,7 +117,9 @@ func (w *wire) under(ctx context.Context) (stop func() bool) {
 // the session goes on; every other error ends it. io.EOF itself means that the peer has closed between two messages.
 func (w *wire) readMessage(wait time.Duration) (message, error) {
 	w.reading.Reset(wait)
+	w.waited.start()
 	line, err := w.r.ReadSlice('\n')
+	w.waited.stop()
 	w.reading.Stop()
 	switch {
 	case errors.Is(err, bufio.ErrBufferFull):
@@ -160,12 +163,21 @@ func (w *wire) flush() error {
 // sendData writes the DATA message and n bytes from src. Where src has fewer, the session ends: the protocol has no
 // other way to say so.
 func (w *wire) sendData(ctx context.Context, n int64, src io.Reader) error {
-	w.line = message{verb: verbData, number: n}.appendTo(w.line[:0])
+	return w.sendWith(ctx, message{verb: verbData, number: n}, src)
+}
+
+// sendWith writes a message and as many bytes from src as it says, as sendData does.
+func (w *wire) sendWith(ctx context.Context, m message, src io.Reader) error {
+	n := m.number
+	w.line = m.appendTo(w.line[:0])
+	if len(w.line) > maxLine+1 {
+		return fmt.Errorf("send %s: message of %d bytes", m.verb, len(w.line))
+	}
 	w.writing.Reset(w.silence)
 	_, err := w.w.Write(w.line)
 	w.writing.Stop()
 	if err != nil {
-		return w.fail("send DATA", err)
+		return w.fail("send "+string(m.verb), err)
 	}
 	buf := w.buffer()
 	for n > 0 {
@@ -232,13 +244,14 @@ func (w *wire) gather(p []byte) (int, error) {
 	var begun time.Time
 	for got < len(p) {
 		w.reading.Reset(w.silence)
+		w.waited.start()
 		k, err := w.r.Read(p[got:])
+		now := w.waited.stop()
 		w.reading.Stop()
 		got += k
 		if err != nil {
 			return got, err
 		}
-		now := time.Now()
 		if begun.IsZero() {
 			begun = now
 		} else if now.Sub(begun) > gatherTime {
@@ -246,6 +259,38 @@ func (w *wire) gather(p []byte) (int, error) {
 		}
 	}
 	return got, nil
+}
+
+// stopwatch adds up time. One goroutine starts and stops it, any may read it.
+type stopwatch struct {
+	mu    sync.Mutex
+	total time.Duration
+	since time.Time // zero while it stands
+}
+
+func (s *stopwatch) start() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.since = time.Now()
+}
+
+// stop gives the time of day too.
+func (s *stopwatch) stop() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	s.total += now.Sub(s.since)
+	s.since = time.Time{}
+	return now
+}
+
+func (s *stopwatch) elapsed() time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.since.IsZero() {
+		return s.total
+	}
+	return s.total + time.Since(s.since)
 }
 
 func (w *wire) buffer() []byte {

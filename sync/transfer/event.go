@@ -3,6 +3,8 @@ package transfer
 import (
 	"sync/atomic"
 	"time"
+
+	"github.com/git-arbor/arbor/sync/p2p"
 )
 
 // State is what an Event tells of a job.
@@ -12,6 +14,7 @@ type State string
 const (
 	Running State = "running" // bytes come; told at most ten times a second
 	Present State = "present" // the content is in place: the job is done
+	Waiting State = "waiting" // it was stopped, nobody being to blame: paused, cancelled, or put back for another
 	Failed  State = "failed"  // this holder failed; the job stays in the queue
 	NoRoom  State = "no-room" // the disk has not enough room; the job stays in the queue
 )
@@ -32,10 +35,11 @@ const eventsApart = 100 * time.Millisecond
 
 // transfer is one job on its way from one holder.
 type transfer struct {
-	job   Job
-	clone string
-	bytes atomic.Int64
-	rate  atomic.Int64 // bytes a second
+	job     Job
+	from    Holder
+	session *p2p.Client // since content that is not small comes; the queue's mutex guards it
+	bytes   atomic.Int64
+	rate    atomic.Int64 // bytes a second
 
 	told      time.Time // the last Running event
 	toldBytes int64
@@ -46,7 +50,7 @@ func (t *transfer) event(s State) Event {
 	if !ok {
 		size = -1
 	}
-	return Event{Job: t.job, State: s, Clone: t.clone, Bytes: t.bytes.Load(), Size: size, Rate: float64(t.rate.Load())}
+	return Event{Job: t.job, State: s, Clone: t.from.Clone, Bytes: t.bytes.Load(), Size: size, Rate: float64(t.rate.Load())}
 }
 
 // came counts bytes, and says whether it is time to tell.

@@ -39,6 +39,9 @@ func scripted(say func(w io.Writer, offset int64, key annex.Key) error) peer {
 					return
 				}
 				answers--
+			case "SUCCESS", "FAILURE":
+			default:
+				_, _ = io.WriteString(conn, "ERROR unknown command\n")
 			}
 		}
 	}

@@ -48,6 +48,10 @@ func (w *worker) copyFile(ctx context.Context, a *arrival, path string) error {
 		return err
 	}
 	defer file.Close()
+	if err := a.partial.Clone(file); err == nil {
+		a.bytes.Store(a.partial.Size())
+		return a.partial.Fill(ctx, func(io.Writer) error { return nil })
+	}
 	return a.partial.Fill(ctx, func(dst io.Writer) error {
 		dst = w.meter(a, dst)
 		from := a.partial.Size()

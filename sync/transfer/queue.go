@@ -3,6 +3,7 @@ package transfer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -22,17 +23,22 @@ type Job struct {
 
 // Holder is a clone from which content can be got.
 type Holder struct {
-	Clone string
-	Cost  int // as git-annex counts: lower is better; equal ones share the work
+	Clone   string
+	Cost    int     // the order of preference, the parent in the plan first: lower is better; equal ones share the work
+	Rate    float64 // bytes a second that are promised; 0: nobody knows
+	Partial bool    // it is still receiving the content, or about to, and passes on what it has
 }
 
 // Options are what a Queue works with. Functions may be called by several goroutines at once.
 type Options struct {
 	Repo *annex.Repo // required
 
-	// Holders gives the clones that hold the content and can be reached, and what getting it from each costs. Required. It is
-	// asked when a job is added and after every change (Refresh), and must answer from memory.
+	// Holders gives the clones that hold the content, or will, and can be reached. Required. It is asked when a job is added and
+	// after every change (Refresh), and must answer from memory.
 	Holders func(key annex.Key) []Holder
+
+	// Arrivals is what the clone's p2p.Server passes on of content that still comes. Nil: nobody is sent any of it.
+	Arrivals *p2p.Arrivals
 
 	// Open begins a session with a clone. Required. Rate limits are a matter of the session (p2p.ClientOptions.Limits).
 	Open func(ctx context.Context, clone string) (*p2p.Client, error)
@@ -69,6 +75,7 @@ const (
 	busyPause = 2 * time.Second  // before content is tried again that somebody else is receiving
 	slowest   = 4 << 10          // bytes that a session must bring within Options.Patience
 	checksIn  = 6                // how often within that time sessions are looked at
+	beginWait = 3 * time.Second  // what a holder that is to receive the content itself is given to begin
 )
 
 // Queue is made by New. Its methods may be called from any goroutine, before, while and after Run runs.
@@ -107,6 +114,9 @@ func New(o Options) *Queue {
 	}
 	if o.Event == nil {
 		o.Event = func(Event) {}
+	}
+	if o.Arrivals == nil {
+		o.Arrivals = new(p2p.Arrivals)
 	}
 	return &Queue{
 		o:       o,
@@ -156,7 +166,7 @@ func (q *Queue) Cancel(keys ...annex.Key) {
 }
 
 // Refresh asks anew who holds what, and whether there is room on the disk. Clones that are named, because they came online,
-// and content they failed to give, are tried again at once.
+// and content they failed to give, are tried again at once, but not who lied about it.
 func (q *Queue) Refresh(clones ...string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -167,7 +177,9 @@ func (q *Queue) Refresh(clones ...string) {
 	}
 	for _, j := range q.jobs {
 		for _, clone := range clones {
-			delete(j.failed, clone)
+			if f, ok := j.failed[clone]; ok {
+				j.failed[clone] = failure{lied: f.lied, partial: f.partial}
+			}
 		}
 		j.notBefore = time.Time{}
 	}
@@ -224,6 +236,7 @@ var (
 	errCancelled = errors.New("the transfer was cancelled")
 	errPaused    = errors.New("transfers are paused")
 	errSlow      = errors.New("the holder is too slow")
+	errBelow     = fmt.Errorf("%w: it brings less than half of what was promised", errSlow)
 )
 
 // Run works the queue off until ctx ends, and waits for everything it started. It gives ctx's error. It must run once.

@@ -5,6 +5,7 @@ import (
 	"container/heap"
 	"context"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -16,13 +17,28 @@ import (
 type job struct {
 	Job
 	seq       uint64
+	rank      uint64 // when it was prioritised last; 0: never
 	offer     uint64 // the offers that are good; older ones in a holder's heap are void
 	running   bool
 	gone      bool               // cancelled
 	cancel    func(cause error)  // ends it while it runs alone in a session; else nil
 	notBefore time.Time          // busy elsewhere until about then
 	failed    map[string]failure // by holder
-	others    bool               // more than one holder may be asked for it
+	usable    []Holder           // that could be asked when it was last offered
+}
+
+// others says whether somebody else could be asked, who may bring more than this many bytes a second.
+func (j *job) others(than string, rate float64) bool {
+	return slices.ContainsFunc(j.usable, func(h Holder) bool {
+		return h.Clone != than && (h.Rate == 0 || h.Rate > rate)
+	})
+}
+
+// excludes says whether a holder must not be asked any more: it lied, unless it did so in good faith, as who passes on what
+// it has not proven can, and has proven it since.
+func (j *job) excludes(h Holder) bool {
+	f := j.failed[h.Clone]
+	return f.lied && (!f.partial || h.Partial) || h.Partial && j.Key.Blocks() < 2
 }
 
 // size orders jobs; content of unknown size comes with the first that is not small.
@@ -43,13 +59,15 @@ func (j *job) compare(k *job) int {
 		}
 		return 1
 	}
-	return cmp.Or(cmp.Compare(j.size(), k.size()), cmp.Compare(j.seq, k.seq))
+	return cmp.Or(cmp.Compare(k.rank, j.rank), cmp.Compare(j.size(), k.size()), cmp.Compare(j.seq, k.seq))
 }
 
 // failure counts what went wrong in a row, and says when to try again.
 type failure struct {
-	count int
-	until time.Time
+	count   int
+	until   time.Time
+	lied    bool
+	partial bool // it had not all of the content when it lied
 }
 
 // again is the failure after one more.
@@ -60,7 +78,9 @@ func (f failure) again(now time.Time, r Retry) failure {
 	}
 	// Spread, so that many who lost one holder do not come back as one.
 	wait += time.Duration(rand.Int64N(int64(wait)/4 + 1))
-	return failure{count: f.count + 1, until: now.Add(wait)}
+	f.count++
+	f.until = now.Add(wait)
+	return f
 }
 
 // here names, where a clone's id is expected, files on this machine.
@@ -89,6 +109,7 @@ type idleSession struct {
 type offer struct {
 	*job
 	number uint64
+	to     Holder
 }
 
 func (o offer) void() bool { return o.number != o.offer || o.running || o.gone }
@@ -109,10 +130,10 @@ func (o *offers) Pop() any {
 }
 
 // first gives the best offer that is good; nil when there is none.
-func (o *offers) first() *job {
+func (o *offers) first() *offer {
 	for o.Len() > 0 {
 		if !(*o)[0].void() {
-			return (*o)[0].job
+			return &(*o)[0]
 		}
 		heap.Pop(o)
 	}
@@ -222,6 +243,9 @@ func (q *Queue) offer(j *job, local bool, holders []Holder, now time.Time) {
 	best, found := 0, false
 	usable := holders[:0:0]
 	for _, h := range holders {
+		if j.excludes(h) {
+			continue
+		}
 		until := j.failed[h.Clone].until
 		if known, ok := q.holders[h.Clone]; ok && known.failure.until.After(until) {
 			until = known.failure.until
@@ -235,7 +259,7 @@ func (q *Queue) offer(j *job, local bool, holders []Holder, now time.Time) {
 			best, found = h.Cost, true
 		}
 	}
-	j.others = len(usable) > 1
+	j.usable = usable
 	for _, h := range usable {
 		if h.Cost != best {
 			continue
@@ -246,9 +270,9 @@ func (q *Queue) offer(j *job, local bool, holders []Holder, now time.Time) {
 			q.holders[h.Clone] = known
 		}
 		if j.isSmall() {
-			heap.Push(&known.small, offer{j, j.offer})
+			heap.Push(&known.small, offer{j, j.offer, h})
 		} else {
-			heap.Push(&known.large, offer{j, j.offer})
+			heap.Push(&known.large, offer{j, j.offer, h})
 		}
 	}
 }
@@ -280,8 +304,7 @@ func (q *Queue) start(ctx context.Context, workers *errgroup.Group) time.Duratio
 		sooner(q.retry)
 	}
 	if len(q.workers) > 0 {
-		q.checkProgress(now)
-		sooner(now.Add(q.o.Patience / checksIn))
+		sooner(now.Add(q.checkProgress(now)))
 	}
 	return next
 }
@@ -328,25 +351,28 @@ func (q *Queue) closeSessions() {
 	}
 }
 
-// take gives the holder's next job, which is the caller's from then on: nil when there is none, or none that it may have
-// beside the others. onlySmall is for who has asked for small ones already.
-func (q *Queue) take(h *holder, onlySmall bool) *job {
+// take gives the holder's next job, which is the caller's from then on, and the holder as the job was offered to it: nil when
+// there is none, or none that it may have beside the others. onlySmall is for who has asked for small ones already.
+func (q *Queue) take(h *holder, onlySmall bool) (*job, Holder) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.paused || q.full.After(time.Now()) || h.failure.until.After(time.Now()) {
-		return nil
+		return nil, Holder{}
 	}
-	from, j := &h.small, h.small.first()
-	if l := h.large.first(); l != nil && !onlySmall && h.larges < q.largeSlots() && (j == nil || l.compare(j) < 0) {
-		from, j = &h.large, l
+	from, best := &h.small, h.small.first()
+	if l := h.large.first(); l != nil && h.larges < q.largeSlots() && (best == nil || l.compare(best.job) < 0) {
+		if onlySmall { // it goes before small ones that nobody waits for: its turn is when those asked for have come
+			return nil, Holder{}
+		}
+		from, best = &h.large, l
 		h.larges++
 	}
-	if j == nil {
-		return nil
+	if best == nil {
+		return nil, Holder{}
 	}
-	heap.Pop(from)
-	j.running = true
-	return j
+	taken := heap.Pop(from).(offer)
+	taken.running = true
+	return taken.job, taken.to
 }
 
 // present ends a job whose content is here, from a clone or because it was.

@@ -3,7 +3,6 @@ package transfer
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 	"sync/atomic"
@@ -22,9 +21,10 @@ type worker struct {
 	used   bool // the session has brought something, or was begun by this worker
 	begun  bool // it has looked for work
 
-	transfers []*transfer // under way; guarded by the queue's mutex, as are the next two
+	transfers []*transfer // under way; guarded by the queue's mutex, as are the next three
 	checked   time.Time
-	then      int64        // bytes at that time
+	then      int64 // bytes at that time
+	pace      pace
 	bytes     atomic.Int64 // that came
 }
 
@@ -53,12 +53,8 @@ func (w *worker) run(ctx context.Context) {
 		w.copyAll(ctx)
 		return
 	}
-	for ctx.Err() == nil && w.open(ctx) {
+	if w.open(ctx) {
 		w.getAll(ctx)
-		if w.client.Err() == nil {
-			return // nothing is left to do
-		}
-		w.client = nil
 	}
 }
 
@@ -180,14 +176,14 @@ func (w *worker) getAll(ctx context.Context) {
 // next takes a job and prepares it; nil when there is none.
 func (w *worker) next(ctx context.Context, onlySmall bool) *arrival {
 	for ctx.Err() == nil {
-		j := w.q.take(w.h, onlySmall)
+		j, from := w.q.take(w.h, onlySmall)
 		w.q.mu.Lock()
 		w.started()
 		w.q.mu.Unlock()
 		if j == nil {
 			return nil
 		}
-		a := &arrival{job: j, transfer: &transfer{job: j.Job, clone: w.h.clone, told: time.Now()}}
+		a := &arrival{job: j, transfer: &transfer{job: j.Job, from: from, told: time.Now()}}
 		if err := w.prepare(a); err != nil {
 			w.finish(ctx, a, err)
 			continue
@@ -220,7 +216,7 @@ func (w *worker) prepare(a *arrival) error {
 	w.q.mu.Lock()
 	defer w.q.mu.Unlock()
 	w.transfers = append(w.transfers, a.transfer)
-	w.checked = time.Time{}
+	w.checked, w.pace = time.Time{}, pace{}
 	return nil
 }
 
@@ -236,57 +232,6 @@ func (w *worker) room(bytes int64) error {
 	}
 	w.q.mu.Unlock()
 	return w.q.o.Repo.Room(bytes)
-}
-
-func (a *arrival) request() p2p.GetRequest {
-	return p2p.GetRequest{Key: a.Key, File: a.File, Offset: a.offset}
-}
-
-// getLarge gets content alone in the session, so that it can be cancelled.
-func (w *worker) getLarge(ctx context.Context, a *arrival) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	w.q.mu.Lock()
-	a.cancel = cancel
-	gone := a.gone
-	w.q.mu.Unlock()
-	if gone {
-		return errCancelled
-	}
-	r := a.request()
-	if _, sized := r.Key.Size(); !sized {
-		r.Room = w.room
-	}
-	err := a.partial.Fill(ctx, func(dst io.Writer) error {
-		_, err := w.client.Get(ctx, r, w.meter(a, dst))
-		return err
-	})
-	if err != nil && ctx.Err() != nil {
-		return fmt.Errorf("%w: %w", context.Cause(ctx), err)
-	}
-	return err
-}
-
-// meter counts what goes to dst.
-func (w *worker) meter(a *arrival, dst io.Writer) io.Writer { return &meter{w, a, dst} }
-
-type meter struct {
-	w   *worker
-	a   *arrival
-	dst io.Writer
-}
-
-func (m *meter) Write(b []byte) (int, error) {
-	n, err := m.dst.Write(b)
-	m.w.bytes.Add(int64(n))
-	m.w.used = true
-	if err != nil {
-		m.a.unsaved = err
-	}
-	if m.a.came(n, time.Now()) {
-		m.w.q.o.Event(m.a.event(Running))
-	}
-	return n, err
 }
 
 // release ends what the worker has of a job: its file, its place among the transfers.
@@ -310,8 +255,9 @@ func (w *worker) release(a *arrival) {
 func (w *worker) putBack(a *arrival) {
 	w.release(a)
 	w.q.mu.Lock()
-	defer w.q.mu.Unlock()
 	w.q.reconsider(a.job)
+	w.q.mu.Unlock()
+	w.q.o.Event(a.event(Waiting))
 }
 
 // finish draws the conclusions from how getting content went.
@@ -335,7 +281,7 @@ func (w *worker) finish(ctx context.Context, a *arrival, err error) {
 		w.putBack(a)
 		return
 	case errors.Is(err, annex.ErrBadContent) && a.offset > 0:
-		// Some of it came from elsewhere, so this holder may have told the truth. Nothing of it is left.
+		// Some of it came from elsewhere, so this holder may have told the truth. Nothing of what is wrong is left.
 		q.o.Log.Info("content that was continued is wrong: it is got anew", "key", a.Key, "clone", w.h.clone)
 		w.putBack(a)
 		return
@@ -351,6 +297,7 @@ func (w *worker) finish(ctx context.Context, a *arrival, err error) {
 		err = errors.Join(err, a.partial.Discard())
 	}
 	w.release(a)
+	lied := errors.Is(err, p2p.ErrLied)
 	now := time.Now()
 	q.mu.Lock()
 	switch {
@@ -363,9 +310,13 @@ func (w *worker) finish(ctx context.Context, a *arrival, err error) {
 	case a.unsaved != nil:
 		a.notBefore = now.Add(fullPause)
 	default:
-		a.failed[w.h.clone] = a.failed[w.h.clone].again(now, q.o.Retry)
+		failed := a.failed[w.h.clone].again(now, q.o.Retry)
+		if lied {
+			failed.lied, failed.partial = true, a.from.Partial
+		}
+		a.failed[w.h.clone] = failed
 	}
-	blame := broken && a.unsaved == nil && state == Failed
+	blame := broken && a.unsaved == nil && state == Failed && !lied && !errors.Is(err, errBelow)
 	q.reconsider(a.job)
 	q.mu.Unlock()
 	q.o.Log.Info("content did not come", "key", a.Key, "clone", w.h.clone, "err", err)
@@ -374,24 +325,5 @@ func (w *worker) finish(ctx context.Context, a *arrival, err error) {
 	}
 	if blame {
 		w.holderFailed()
-	}
-}
-
-// checkProgress ends sessions that bring next to nothing while somebody else could bring the same. The queue's mutex is
-// held.
-func (q *Queue) checkProgress(now time.Time) {
-	for w := range q.workers {
-		if len(w.transfers) == 0 {
-			continue
-		}
-		bytes := w.bytes.Load()
-		switch {
-		case w.checked.IsZero() || bytes-w.then >= slowest:
-			w.checked, w.then = now, bytes
-		case now.Sub(w.checked) >= q.o.Patience:
-			if j, ok := q.jobs[w.transfers[0].job.Key]; ok && j.others {
-				w.cancel(errSlow)
-			}
-		}
 	}
 }
