@@ -26,17 +26,11 @@ func (a *agent) actions(run context.Context) control.Actions {
 				return nil
 			})
 		},
-		Pause: func(ctx context.Context, r control.PauseRequest) error {
-			return a.tellAll(ctx, r.Clone, func(_ context.Context, c *clone) error { return c.setPaused(true) })
-		},
-		Resume: func(ctx context.Context, r control.PauseRequest) error {
-			return a.tellAll(ctx, r.Clone, func(_ context.Context, c *clone) error {
-				if r.Accept {
-					c.accept()
-				}
-				return c.setPaused(false)
-			})
-		},
+		Pause:      func(ctx context.Context, r control.PauseRequest) error { return a.pauseAll(ctx, r, true) },
+		Resume:     func(ctx context.Context, r control.PauseRequest) error { return a.pauseAll(ctx, r, false) },
+		Get:        a.get,
+		Prioritise: a.prioritise,
+		Cancel:     a.cancel,
 		Invite: func(ctx context.Context, r control.InviteRequest) (reply control.InviteReply, err error) {
 			err = a.tell(ctx, r.Clone, func(_ context.Context, c *clone) (err error) {
 				reply, err = c.invite(time.Now())
@@ -135,20 +129,15 @@ func (a *agent) sync(ctx context.Context, r control.SyncRequest) (control.SyncRe
 					reply.Peers++
 				}
 			}
-			if !r.Wait || reply.InStep || row.State == status.StateOffline || row.State == status.StateHalted {
+			switch row.State {
+			case status.StateOffline, status.StateHalted, status.StatePaused: // more will not come of it
+				return reply, nil
+			}
+			if !r.Wait || reply.InStep {
 				return reply, nil
 			}
 		}
 	}
-}
-
-// setPaused stops the transfers of contents or lets them go on; it is remembered.
-func (c *clone) setPaused(paused bool) error {
-	c.state.Paused = paused
-	if c.queue != nil {
-		c.queue.SetPaused(paused)
-	}
-	return c.state.save(c.statePath())
 }
 
 // accept takes what halted the clone for what the person wants.

@@ -6,14 +6,15 @@ import "time"
 type task int
 
 const (
-	taskRetry   task = iota // try again what could not be done
-	taskUnread              // look again at what could not be read
-	taskStaged              // look again at what the person's git has staged
-	taskPublish             // broadcast the vector
-	taskRecord              // write location records, merge the git-annex branches
-	taskLagging             // fetch git-annex branches that are still unknown
-	taskSync                // the slow timer: ask every peer, whatever the signals said
-	taskSave                // write the state file
+	taskRetry     task = iota // try again what could not be done
+	taskUnread                // look again at what could not be read
+	taskStaged                // look again at what the person's git has staged
+	taskPublish               // broadcast the vector
+	taskRecord                // write location records, merge the git-annex branches
+	taskLagging               // fetch git-annex branches that are still unknown
+	taskSync                  // the slow timer: ask every peer, whatever the signals said
+	taskSave                  // write the state file
+	taskShowQueue             // show what the queue will do next
 	tasks
 )
 

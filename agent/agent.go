@@ -21,7 +21,6 @@ import (
 	"github.com/git-arbor/arbor/config"
 	"github.com/git-arbor/arbor/sync/grove"
 	"github.com/git-arbor/arbor/sync/link"
-	"github.com/git-arbor/arbor/sync/p2p"
 	"github.com/git-arbor/arbor/xmpp"
 )
 
@@ -33,9 +32,11 @@ type agent struct {
 	epoch  uint64
 	node   *link.Node
 	store  *status.Store
-	limits p2p.Limits
+	limits *limits
 	hooks  chan hookCall
 	group  *errgroup.Group
+
+	sessions sessions
 
 	mu      sync.Mutex
 	conf    *config.Config
@@ -76,6 +77,7 @@ func Run(ctx context.Context, opt Options) error {
 	}
 	g.Go(func() error { return control.Serve(ctx, opt.Paths.Socket, a.actions(ctx), a.log, ready) })
 	g.Go(func() error { return a.tellManager(ctx) })
+	g.Go(func() error { return a.keepLimits(ctx) })
 	g.Go(func() error {
 		a.apply(ctx, a.conf)
 		for {
@@ -125,6 +127,7 @@ func newAgent(opt Options) (*agent, error) {
 	a := &agent{
 		opt: opt, log: opt.Log, conf: conf, store: status.NewStore(), hooks: make(chan hookCall, 64),
 		clones: make(map[string]running), open: make(map[*clone]*grove.Grove), trusted: make(map[grove.DeviceID]bool),
+		sessions: sessions{all: make(map[*session]struct{})},
 	}
 	if a.device, err = grove.LoadDevice(opt.Paths.State); err != nil {
 		return nil, fmt.Errorf("load device key: %w", err)
@@ -132,7 +135,7 @@ func newAgent(opt Options) (*agent, error) {
 	if a.epoch, err = a.device.NextEpoch(time.Now()); err != nil {
 		return nil, fmt.Errorf("begin epoch: %w", err)
 	}
-	a.limits = p2p.Limits{Up: limiter(conf.Limits.Up), Down: limiter(conf.Limits.Down)}
+	a.limits = newLimits(conf.Limits)
 	a.node, err = link.New(link.Options{
 		Device: a.device, Trusted: a.isTrusted, Listen: conf.Link.Listen, Advertise: conf.Link.Advertise, Log: a.log,
 	})
@@ -200,8 +203,7 @@ func (a *agent) apply(ctx context.Context, conf *config.Config) {
 		a.store.Raise(status.Warning{Code: "restart", Text: "link settings changed", Hint: "restart the agent to use them"})
 	}
 	a.conf = conf
-	setLimit(a.limits.Up, conf.Limits.Up)
-	setLimit(a.limits.Down, conf.Limits.Down)
+	a.setLimits(conf.Limits)
 	if first || changed || a.store.Snapshot().Agent.XMPP != status.SessionOnline { // what was wrong may be right now
 		a.signOn(ctx, conf.Account)
 	}

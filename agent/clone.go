@@ -16,7 +16,6 @@ import (
 	"github.com/git-arbor/arbor/sync/annex"
 	"github.com/git-arbor/arbor/sync/gitrepo"
 	"github.com/git-arbor/arbor/sync/grove"
-	"github.com/git-arbor/arbor/sync/p2p"
 	"github.com/git-arbor/arbor/sync/transfer"
 	"github.com/git-arbor/arbor/sync/watch"
 	"github.com/git-arbor/arbor/xmpp/signal"
@@ -35,10 +34,11 @@ type clone struct {
 	inbox chan func(context.Context)
 	kick  chan struct{} // open again now
 
-	arrivals arrivals                   // contents that the queue has placed
-	unusable atomic.Bool                // it could not be opened, or failed as a whole
-	names    func(clone string) string  // what people call a peer, for any goroutine
-	serving  atomic.Pointer[p2p.Server] // what peers are served with; nil while it is not open
+	arrivals arrivals                  // contents that the queue has placed
+	asked    requests                  // contents that a person waits for
+	unusable atomic.Bool               // it could not be opened, or failed as a whole
+	names    func(clone string) string // what people call a peer, for any goroutine
+	serving  atomic.Pointer[serving]   // nil while it is not open
 
 	// What is open.
 	unlock  func() // lets another agent have the clone
@@ -168,9 +168,9 @@ func (c *clone) open(ctx context.Context) (err error) {
 		}
 	}
 	c.agenda = newAgenda()
-	c.side, c.peers, c.want, c.condition = newPerson(), newPeers(), newContents(), condition{}
+	c.side, c.peers, c.condition = newPerson(), newPeers(), condition{}
 	c.openQueue()
-	c.serving.Store(c.newServer())
+	c.serving.Store(c.newServing())
 	c.agent.enroll(c)
 	return nil
 }
@@ -294,6 +294,8 @@ func (c *clone) task(ctx context.Context, t task) {
 		c.publish()
 	case taskRecord:
 		c.want.recordDue = true
+	case taskShowQueue:
+		c.showQueue()
 	case taskSync:
 		c.syncAll(ctx)
 		c.agenda.in(taskSync, c.agent.interval())

@@ -22,6 +22,10 @@ type contents struct {
 	named     map[annex.Key]int             // how many files name a key
 	missing   map[annex.Key]map[string]bool // of these, what is not here, and the paths that name them
 	behind    map[annex.Key]map[string]bool // files that are pointers still though their content is here
+	urgent    map[annex.Key]bool            // missing, and wanted first by the person
+	cancelled map[annex.Key]bool            // missing, and not wanted now
+	paused    *devices                      // with which no contents are exchanged
+	requeued  bool                          // the queue is not as it was last shown
 	refresh   bool                          // who holds what has changed
 	online    []string                      // clones that came online
 	records   []annex.Location              // not yet in the location log
@@ -43,11 +47,19 @@ type holder struct {
 	cost int
 }
 
-func newContents() contents {
-	return contents{
+func newContents(state *cloneState) contents {
+	w := contents{
 		named: make(map[annex.Key]int), missing: make(map[annex.Key]map[string]bool), behind: make(map[annex.Key]map[string]bool),
+		urgent: make(map[annex.Key]bool), cancelled: make(map[annex.Key]bool), paused: newDevices(state.PausedPeers),
 		holders: &holders{said: make(map[annex.Key][]string), reach: make(map[string]holder)},
 	}
+	for _, k := range parseKeys(state.Asked) {
+		w.urgent[k] = true
+	}
+	for _, k := range parseKeys(state.Cancelled) {
+		w.cancelled[k] = true
+	}
+	return w
 }
 
 // note adds a path to those that name a key.
@@ -67,6 +79,33 @@ func (w *contents) forget(k annex.Key, path string) {
 	if len(w.missing[k]) == 0 {
 		delete(w.missing, k)
 	}
+}
+
+// found takes in that a content is missing no more.
+func (w *contents) found(k annex.Key) {
+	delete(w.missing, k)
+	delete(w.urgent, k)
+	delete(w.cancelled, k)
+	w.requeued = true
+}
+
+// forgetOld forgets what the person wanted of contents that were missing in earlier runs. While the agent runs it is kept:
+// a file that is moved is gone for a moment.
+func (w *contents) forgetOld() {
+	old := func(k annex.Key, _ bool) bool { return w.missing[k] == nil }
+	maps.DeleteFunc(w.urgent, old)
+	maps.DeleteFunc(w.cancelled, old)
+}
+
+// held counts the missing contents that were cancelled.
+func (w *contents) held() int {
+	n := 0
+	for k := range w.cancelled {
+		if w.missing[k] != nil {
+			n++
+		}
+	}
+	return n
 }
 
 // some returns up to n missing keys.
@@ -98,7 +137,7 @@ func (w *contents) holdersChanged(all []*peer, keys ...annex.Key) {
 	defer w.mu.Unlock()
 	clear(w.reach)
 	for _, p := range all {
-		if len(p.links) > 0 || p.online() {
+		if (len(p.links) > 0 || p.online()) && !w.paused.has(p.id.device) {
 			w.reach[p.id.clone] = holder{p.name, costOf(p)}
 		}
 	}
@@ -183,11 +222,15 @@ func (c *clone) openSession(ctx context.Context, clone string) (*p2p.Client, err
 func (c *clone) transferred(e transfer.Event) {
 	row := status.Transfer{
 		Key: e.Job.Key.String(), File: e.Job.File, Clone: c.conf.Path, Peer: c.names(e.Clone), Direction: status.Down,
-		Bytes: e.Bytes, Size: e.Size, Rate: int64(e.Rate), State: status.TransferRunning,
+		Bytes: e.Bytes, Size: e.Size, Rate: int64(e.Rate), State: status.TransferRunning, Asked: e.Job.Urgent,
 	}
+	c.asked.told(e)
 	switch e.State {
 	case transfer.Running:
 		c.agent.store.SetTransfer(row)
+	case transfer.Waiting:
+		c.agent.store.RemoveTransfer(row)
+		c.arrivals.putBack()
 	case transfer.Present:
 		c.agent.store.RemoveTransfer(row)
 		c.arrivals.add(e.Job.Key)
@@ -228,8 +271,14 @@ func (c *clone) wantFrom(ctx context.Context, from, to gitrepo.Hash, told ...ann
 			here = append(here, k)
 		default:
 			note(c.want.missing, k, ch.Path)
-			c.queue.Add(transfer.Job{Key: k, File: ch.Path})
+			if !c.want.cancelled[k] {
+				c.queue.Add(transfer.Job{Key: k, File: ch.Path, Urgent: c.want.urgent[k]})
+				c.want.requeued = true
+			}
 		}
+	}
+	if from.IsZero() {
+		c.want.forgetOld()
 	}
 	return c.recordHere(ctx, here, told)
 }
@@ -272,15 +321,22 @@ func (c *clone) contents(ctx context.Context) error {
 	if c.annex == nil {
 		return nil
 	}
-	if came := c.arrivals.take(); len(came) > 0 {
+	came, moved := c.arrivals.take()
+	if len(came) > 0 {
 		c.arrived(ctx, came)
 	}
+	c.want.requeued = c.want.requeued || moved
 	if err := c.populate(ctx); err != nil {
 		return err
 	}
 	if c.want.refresh || len(c.want.online) > 0 {
 		c.queue.Refresh(c.want.online...)
 		c.want.refresh, c.want.online = false, nil
+	}
+	c.asked.settle(&c.want)
+	if c.want.requeued {
+		c.want.requeued = false
+		c.agenda.in(taskShowQueue, showDelay)
 	}
 	if c.want.recordDue {
 		if err := c.record(ctx); err != nil {
@@ -307,7 +363,7 @@ func (c *clone) arrived(ctx context.Context, came []annex.Key) {
 // present notes that contents are here now, for the location log.
 func (c *clone) present(keys []annex.Key) {
 	for _, k := range keys {
-		delete(c.want.missing, k)
+		c.want.found(k)
 		c.want.records = append(c.want.records, annex.Location{Key: k, UUID: c.id, Present: true})
 	}
 	if len(keys) > 0 {
@@ -387,29 +443,4 @@ func (c *clone) populate(ctx context.Context) error {
 		return errors.Join(failed, fmt.Errorf("refresh index: %w", err))
 	}
 	return failed
-}
-
-// arrivals collects the keys that the queue's goroutines have placed, for the actor.
-type arrivals struct {
-	mu   sync.Mutex
-	keys []annex.Key
-	wake chan struct{} // 1 long
-}
-
-func (a *arrivals) add(k annex.Key) {
-	a.mu.Lock()
-	a.keys = append(a.keys, k)
-	a.mu.Unlock()
-	select {
-	case a.wake <- struct{}{}:
-	default:
-	}
-}
-
-func (a *arrivals) take() []annex.Key {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	keys := a.keys
-	a.keys = nil
-	return keys
 }

@@ -114,9 +114,15 @@ func TestSyncWaits(t *testing.T) {
 		}
 		return err
 	})
-	c, err := b.clone()
-	if err != nil || c.State != status.StatePaused {
-		t.Errorf("the desktop is %s (%v)", c.State, err)
+	b.eventually("be paused", func() error {
+		c, err := b.clone()
+		if err == nil && c.State != status.StatePaused {
+			err = fmt.Errorf("it is %s", c.State)
+		}
+		return err
+	})
+	if reply, err := b.client().Sync(t.Context(), control.SyncRequest{Clone: b.dir, Wait: true}); err != nil || reply.InStep {
+		t.Errorf("sync while paused: %+v, %v", reply, err)
 	}
 	if err := b.client().Resume(t.Context(), control.PauseRequest{}); err != nil {
 		t.Fatal(err)
@@ -194,7 +200,7 @@ func TestWritersAtWork(t *testing.T) {
 func TestTransferIsResumed(t *testing.T) {
 	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
-	b.configure("\n[limits]\ndown = \"4M\"\n")
+	b.configure("\n[limits]\ndown = \"4M\"\nlan = true\n")
 	large := noise(20 << 20)
 	a.save("large.bin", large)
 	restarted := int64(0)

@@ -131,8 +131,8 @@ func backoff(failures int) time.Duration {
 
 // opener returns what opens a P2P session with a peer, for use by any goroutine.
 func (c *clone) opener(p *peer) func(context.Context) (*p2p.Client, error) {
-	id, cands, online := p.id, p.links, p.online()
-	self, a, limits := c.id, c.agent, c.agent.limits
+	id, name, cands, online := p.id, p.name, p.links, p.online()
+	self, a := c.id, c.agent
 	return func(ctx context.Context) (*p2p.Client, error) {
 		var ask func(context.Context, link.Ticket) error
 		if online {
@@ -148,7 +148,9 @@ func (c *clone) opener(p *peer) func(context.Context) (*p2p.Client, error) {
 				p.linkKind, p.rtt = kind, rtt
 			}
 		})
-		return p2p.NewClient(ctx, conn, p2p.ClientOptions{Self: self, Token: id.clone, Limits: limits})
+		return p2p.NewClient(ctx, conn, p2p.ClientOptions{
+			Self: self, Token: id.clone, Limits: a.limits.link(id.device, name, conn.LAN()),
+		})
 	}
 }
 

@@ -22,6 +22,7 @@ const (
 	saveDelay    = 5 * time.Second
 	mergePause   = 25 * time.Millisecond
 	retryDelay   = 100 * time.Millisecond
+	showDelay    = 500 * time.Millisecond
 )
 
 // condition is how the clone is, for people.
@@ -134,13 +135,13 @@ func (c *clone) report() {
 		Name: c.conf.Name, Path: c.conf.Path, ID: c.id, Grove: c.grove.ID().String(), Mode: c.conf.Mode,
 		Branch: trimBranch(c.side.branch), Head: hexOrEmpty(c.side.head), LastChange: c.side.changed,
 	}
-	s.Keys = status.Keys{Present: len(c.want.named) - len(c.want.missing), Wanted: len(c.want.named), Missing: len(c.want.missing)}
+	s.Keys = status.Keys{Present: len(c.want.named) - len(c.want.missing), Wanted: len(c.want.named), Missing: len(c.want.missing), Cancelled: c.want.held()}
 	fetching := false
 	inStep := true
 	for _, p := range c.peers.all() {
 		row := status.Peer{
 			Device: p.id.device.String(), Name: p.name, Clone: p.id.clone, JID: p.bare, Online: p.online(),
-			LastSeen: p.seen, Link: p.linkKind, RTT: p.rtt,
+			LastSeen: p.seen, Link: p.linkKind, RTT: p.rtt, Paused: c.want.paused.has(p.id.device),
 		}
 		h := p.vector.Heads[c.side.branch] // zero while the branch is unborn there
 		row.Head = hexOrEmpty(gitrepo.Hash(h))
@@ -175,10 +176,14 @@ func (c *clone) word(fetching, inStep bool) (status.State, string) {
 		return status.StateMerging, ""
 	case len(c.want.records)+len(c.want.behind) > 0:
 		return status.StateCommitting, "where contents are"
+	case fetching:
+		return status.StateFetching, ""
 	case c.state.Paused:
 		return status.StatePaused, "contents are not transferred"
-	case fetching || len(c.want.missing) > 0:
+	case len(c.want.missing) > c.want.held():
 		return status.StateFetching, ""
+	case len(c.want.missing) > 0:
+		return status.StatePaused, "transfers were cancelled"
 	case len(c.peers.online()) == 0:
 		return status.StateOffline, ""
 	case !inStep:

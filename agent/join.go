@@ -74,10 +74,13 @@ func Join(ctx context.Context, opt JoinOptions) (res JoinResult, err error) {
 		return res, fmt.Errorf("make repository: %w", err)
 	}
 	defer git.Close()
-	from, _ := g.Member(inv.Inviter)
+	from, ok := g.Member(inv.Inviter)
+	if !ok {
+		return res, errors.New("the member log does not have the inviter")
+	}
 	p := newPeers()
 	remote := p.remoteName(peerID{inv.Inviter, reply.Clone}, from.Name, func(string) bool { return false })
-	if err := fetchAll(ctx, conf, device, inv.Inviter, reply, git, remote, opt.Log); err != nil {
+	if err := fetchAll(ctx, conf, device, from, reply, git, remote, opt.Log); err != nil {
 		return res, fmt.Errorf("clone from %s: %w", from.Name, err)
 	}
 	if err := git.SetConfig(ctx, configGrove, reply.Grove.String()); err != nil {
@@ -176,9 +179,9 @@ func awaitReply(ctx context.Context, client *xmpp.Client, acc config.Account, in
 }
 
 // fetchAll brings the inviter's branches to refs/remotes.
-func fetchAll(ctx context.Context, conf *config.Config, device *grove.Device, inviter grove.DeviceID, reply grove.JoinReply, git *gitrepo.Repo, remote string, log *slog.Logger) error {
+func fetchAll(ctx context.Context, conf *config.Config, device *grove.Device, from grove.Member, reply grove.JoinReply, git *gitrepo.Repo, remote string, log *slog.Logger) error {
 	node, err := link.New(link.Options{
-		Device: device, Trusted: func(id grove.DeviceID) bool { return id == inviter }, Listen: []string{":0"}, Log: log,
+		Device: device, Trusted: func(id grove.DeviceID) bool { return id == from.Device }, Listen: []string{":0"}, Log: log,
 	})
 	if err != nil {
 		return err
@@ -193,13 +196,13 @@ func fetchAll(ctx context.Context, conf *config.Config, device *grove.Device, in
 			cands = append(cands, link.Candidate(l))
 		}
 		_, err := fetchRefs(ctx, git, remote, func(ctx context.Context) (*p2p.Client, error) {
-			conn, err := node.Dial(ctx, inviter, cands, link.ServiceP2P, nil)
+			conn, err := node.Dial(ctx, from.Device, cands, link.ServiceP2P, nil)
 			if err != nil {
 				return nil, err
 			}
 			return p2p.NewClient(ctx, conn, p2p.ClientOptions{
 				Self: "00000000-0000-0000-0000-000000000000", Token: reply.Clone,
-				Limits: p2p.Limits{Up: limiter(conf.Limits.Up), Down: limiter(conf.Limits.Down)},
+				Limits: newLimits(conf.Limits).link(from.Device, from.Name, conn.LAN()),
 			})
 		})
 		if err != nil {

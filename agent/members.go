@@ -4,11 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/git-arbor/arbor/agent/control"
+	"github.com/git-arbor/arbor/sync/annex"
 	"github.com/git-arbor/arbor/sync/gitrepo"
 	"github.com/git-arbor/arbor/sync/grove"
 	"github.com/git-arbor/arbor/sync/link"
@@ -118,6 +121,7 @@ func (c *clone) restore() error {
 	if c.state.Deleted == nil {
 		c.state.Deleted = make(map[string]string)
 	}
+	c.want = newContents(c.state)
 	if len(c.state.Replay) > 0 {
 		if err := c.replay.UnmarshalBinary(c.state.Replay); err != nil {
 			c.log.Warn("forget which signals were seen", "err", err)
@@ -160,8 +164,15 @@ func (c *clone) introduce() {
 	}
 }
 
-// save writes what the clone remembers.
+// save writes what the clone remembers, as far as it can.
 func (c *clone) save() {
+	if err := c.write(); err != nil {
+		c.log.Warn("save state", "err", err)
+	}
+}
+
+// write writes what the clone remembers.
+func (c *clone) write() error {
 	for _, p := range c.peers.all() {
 		ps := &peerState{LastSeen: p.seen}
 		for _, l := range p.links {
@@ -169,11 +180,15 @@ func (c *clone) save() {
 		}
 		c.state.Peers[p.id.String()] = ps
 	}
+	c.state.Asked, c.state.Cancelled = sortedKeys(c.want.urgent), sortedKeys(c.want.cancelled)
+	c.state.PausedPeers = c.want.paused.list()
 	var err error
-	if c.state.Replay, err = c.replay.MarshalBinary(); err == nil {
-		err = c.state.save(c.statePath())
+	if c.state.Replay, err = c.replay.MarshalBinary(); err != nil {
+		return err
 	}
-	if err != nil {
-		c.log.Warn("save state", "err", err)
-	}
+	return c.state.save(c.statePath())
+}
+
+func sortedKeys(keys map[annex.Key]bool) []string {
+	return slices.Sorted(slices.Values(keyStrings(slices.Collect(maps.Keys(keys)))))
 }

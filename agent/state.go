@@ -16,6 +16,11 @@ type cloneState struct {
 	Peers  map[string]*peerState `json:"peers,omitempty"`  // by peerID.String
 	// Deleted are the branches that were deleted, and where they were: a peer that was away brings none of them back.
 	Deleted map[string]string `json:"deleted,omitempty"`
+	// PausedPeers are the devices with which no contents are exchanged.
+	PausedPeers []string `json:"paused_peers,omitempty"`
+	// Asked and Cancelled are the keys of contents that are missing, and that the person wants first, or not now.
+	Asked     []string `json:"asked,omitempty"`
+	Cancelled []string `json:"cancelled,omitempty"`
 }
 
 // peerState is what is known of a peer when it says nothing.

@@ -13,6 +13,7 @@ import (
 func (c *Config) check() []fault {
 	faults := c.Account.check()
 	faults = append(faults, checkClones(c.Clones)...)
+	faults = append(faults, c.Limits.check()...)
 	bad := func(key, msg string) {
 		faults = append(faults, fault{key: key, msg: msg, fix: want(key)})
 	}

@@ -3,7 +3,7 @@
 // It reads, checks and edits the one configuration file of a machine, and says where state, runtime files and
 // the control socket live. Every mistake in the file is reported as an [*Error] that names file, line, key and remedy.
 // It never creates state, never talks to the network, never looks into a clone, and never writes the file except
-// through [AddClone] and [SetAccount], which keep what a person wrote in it.
+// through [AddClone], [SetAccount] and [ChangeLimits], which keep what a person wrote in it.
 package config
 
 import (
@@ -64,12 +64,6 @@ type Link struct {
 	Listen []string `toml:"listen"`
 	// Advertise has further host:port addresses under which peers reach this machine, such as a forwarded port.
 	Advertise []string `toml:"advertise"`
-}
-
-// Limits are bandwidth limits over all links of this machine.
-type Limits struct {
-	Up   Rate `toml:"up"`
-	Down Rate `toml:"down"`
 }
 
 // Hooks are programs run around each sync.

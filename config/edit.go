@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/BurntSushi/toml"
 )
 
 // newFile heads a configuration that Arbor makes.
@@ -49,7 +51,11 @@ func AddClone(path string, c Clone) error {
 // and everything else stay as they are. The new text is checked before it replaces the old file at once.
 func SetAccount(path string, a Account) error {
 	return rewrite(path, func(data []byte, _ *Config) ([]byte, error) {
-		return setAccount(path, data, a)
+		fields, err := a.lines(path)
+		if err != nil {
+			return nil, err
+		}
+		return setTable(data, toml.Key{"account"}, fields), nil
 	}, func(old, got *Config) bool {
 		want := Config{Account: a}
 		if want.resolve(filepath.Dir(path)) != nil {
@@ -87,15 +93,15 @@ func rewrite(path string, edit func([]byte, *Config) ([]byte, error), intended f
 	if err != nil {
 		return err
 	}
-	if bytes.Equal(text, data) {
-		return nil
-	}
 	got, err := parse(path, text)
 	if err != nil {
 		return fmt.Errorf("edit configuration: %w", err)
 	}
 	if !intended(old, got) {
 		return &Error{Path: path, Msg: "the file is written in a form that Arbor does not edit", Fix: "make the change by hand, as docs/configuration.md says"}
+	}
+	if bytes.Equal(text, data) {
+		return nil
 	}
 	mode := fs.FileMode(0o600)
 	if info, err := os.Stat(path); err == nil {
@@ -116,36 +122,37 @@ func equal(a, b *Config) bool {
 	return reflect.DeepEqual(a, b)
 }
 
-// setAccount edits the lines of the [account] table, or appends one.
-func setAccount(path string, data []byte, a Account) ([]byte, error) {
-	fields, err := a.lines(path)
-	if err != nil {
-		return nil, err
-	}
+// setTable edits the lines of a table so that it has these fields, or appends the table. One that is left with nothing in it,
+// not even a comment, goes.
+func setTable(data []byte, table toml.Key, fields []field) []byte {
 	src := scan(data)
-	table := slices.IndexFunc(src.items, func(it item) bool { return it.header && it.key.String() == "account" })
-	if table < 0 {
-		var lines strings.Builder
-		for _, f := range fields {
-			if f.value != "" {
-				fmt.Fprintf(&lines, "%s = %s\n", f.key, f.value)
-			}
+	header := slices.IndexFunc(src.items, func(it item) bool { return it.header && it.key.String() == table.String() })
+	var added strings.Builder
+	add := func(f field) {
+		if f.value != "" {
+			fmt.Fprintf(&added, "%s = %s\n", f.key, f.value)
 		}
-		return appendTable(data, "[account]", lines.String()), nil
 	}
-	end := table + 1
+	if header < 0 {
+		for _, f := range fields {
+			add(f)
+		}
+		if added.Len() == 0 {
+			return data
+		}
+		return appendTable(data, "["+table.String()+"]", added.String())
+	}
+	end := header + 1
 	for end < len(src.items) && !src.items[end].header {
 		end++
 	}
 	var edits []edit
-	var added strings.Builder
 	for _, f := range fields {
-		i := slices.IndexFunc(src.items[table:end], func(it item) bool { return it.key.String() == "account."+f.key })
-		switch {
-		case i >= 0:
-			edits = append(edits, src.items[table+i].change(data, f.value))
-		case f.value != "":
-			fmt.Fprintf(&added, "%s = %s\n", f.key, f.value)
+		i := slices.IndexFunc(src.items[header:end], func(it item) bool { return it.key.String() == append(slices.Clone(table), f.key).String() })
+		if i >= 0 {
+			edits = append(edits, src.items[header+i].change(data, f.value))
+		} else {
+			add(f)
 		}
 	}
 	at := src.items[end-1].end
@@ -153,7 +160,32 @@ func setAccount(path string, data []byte, a Account) ([]byte, error) {
 	if text != "" && data[at-1] != '\n' {
 		text = "\n" + text
 	}
-	return apply(data, append(edits, edit{at, at, text})), nil
+	out := apply(data, append(edits, edit{at, at, text}))
+	if text == "" {
+		out = dropEmpty(out, table)
+	}
+	return out
+}
+
+// dropEmpty takes away the header of a table that has nothing below it.
+func dropEmpty(data []byte, table toml.Key) []byte {
+	src := scan(data)
+	for i, it := range src.items {
+		if !it.header || it.key.String() != table.String() {
+			continue
+		}
+		end := len(data)
+		if i+1 < len(src.items) {
+			if !src.items[i+1].header {
+				return data
+			}
+			end = src.items[i+1].start
+		}
+		if line := bytes.TrimSpace(data[it.start:end]); bytes.HasSuffix(line, []byte{']'}) && !bytes.ContainsAny(line, "#\n") {
+			return apply(data, []edit{{it.start, end, ""}})
+		}
+	}
+	return data
 }
 
 // field is a key of a table and its value in TOML; an empty value leaves the key out.

@@ -33,6 +33,9 @@ func knownKeys() []knownKey {
 		{"link.advertise", isStrings, `a list of addresses, as ["home.example.org:4711"]`},
 		{"limits.up", is[string], `bytes per second in quotes, as "512k", "10M" or "off"`},
 		{"limits.down", is[string], `bytes per second in quotes, as "512k", "10M" or "off"`},
+		{"limits.lan", is[bool], `true or false`},
+		{"limits.schedule", is[string], `times and rates in quotes, as "08:00,512k 18:00,off" or "Mon-08:00,512k:10M Sat-00:00,off"`},
+		{"limits.peers", is[map[string]any], `tables headed [limits.peers."NAME"]`},
 		{"hooks.before", is[string], `a shell command line in quotes`},
 		{"hooks.after", is[string], `a shell command line in quotes`},
 		{"hooks.timeout", is[string], `a time span in quotes, as "30s" or "5m"`},
@@ -52,6 +55,9 @@ func isStrings(v any) bool {
 
 // want is the hint for a key or table that has a wrong value.
 func want(key string) string {
+	if strings.HasPrefix(key, "limits.peers.") {
+		key = "limits" + key[strings.LastIndexByte(key, '.'):]
+	}
 	for _, k := range knownKeys() {
 		if k.name == key {
 			return "want " + k.want
@@ -105,6 +111,8 @@ func checkTable(name string, element int, table map[string]any) []fault {
 			faults = append(faults, fault{key, element, "unknown key", "the keys of " + name + " are " + keyNames(name)})
 		case !knownKeys()[i].kind(value):
 			faults = append(faults, fault{key, element, "wrong type", want(key)})
+		case key == "limits.peers":
+			faults = append(faults, checkPeers(value.(map[string]any))...)
 		}
 	}
 	return faults

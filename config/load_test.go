@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/BurntSushi/toml"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -143,6 +144,16 @@ func TestLoadMistakes(t *testing.T) {
 		{"no rate", "[limits]\nup = \"fast\"\n", 2, "limits.up", "not a rate", "512k"},
 		{"negative rate", "[limits]\nup = \"-1k\"\n", 2, "limits.up", "positive", "512k"},
 		{"huge rate", "[limits]\nup = \"9999999999999G\"\n", 2, "limits.up", "large", "512k"},
+		{"tiny rate", "[limits]\nup = \"512\"\n", 2, "limits.up", "less than 1k", "512k"},
+		{"text for lan", "[limits]\nlan = \"yes\"\n", 2, "limits.lan", "wrong type", "true or false"},
+		{"no schedule", "[limits]\nschedule = \"08:00\"\n", 2, "limits.schedule", "no comma", "08:00,512k"},
+		{"schedule and rate", "[limits]\nup = \"1M\"\nschedule = \"08:00,1M\"\n", 3, "limits.schedule", "up or down too", "either"},
+		{"value for peers", "[limits]\npeers = \"nas\"\n", 2, "limits.peers", "wrong type", "[limits.peers.\"NAME\"]"},
+		{"value for peer", "[limits.peers]\nnas = \"1M\"\n", 2, "limits.peers.nas", "wrong type", "[limits.peers.\"NAME\"]"},
+		{"unknown key of peer", "[limits.peers.\"the nas\"]\nupp = \"1M\"\n", 2, "limits.peers.\"the nas\".upp", "unknown key", "up, down"},
+		{"number for rate of peer", "[limits.peers.nas]\nup = 7\n", 2, "limits.peers.nas.up", "wrong type", "512k"},
+		{"no rate of peer", "[limits.peers.nas]\ndown = \"fast\"\n", 2, "limits.peers.nas.down", "not a rate", "512k"},
+		{"slash in peer", "[limits.peers.\"a/b\"]\nup = \"1M\"\n", 1, "limits.peers.\"a/b\"", "cannot name", "slash"},
 		{"no duration", "[sync]\ninterval = \"15\"\n", 2, "sync.interval", "duration", "15m"},
 		{"short interval", "[sync]\ninterval = \"1ms\"\n", 2, "sync.interval", "short", "15m"},
 		{"negative timeout", "[hooks]\n\ntimeout = \"-1s\"\n", 3, "hooks.timeout", "", "30s"},
@@ -201,7 +212,7 @@ func TestErrorText(t *testing.T) {
 }
 
 func TestRate(t *testing.T) {
-	for text, want := range map[string]Rate{"off": 0, "1": 1, "512k": 512 << 10, "512K": 512 << 10, "10M": 10 << 20, "1G": 1 << 30} {
+	for text, want := range map[string]Rate{"off": 0, "1024": 1 << 10, "512k": 512 << 10, "512K": 512 << 10, "10M": 10 << 20, "1G": 1 << 30} {
 		var r Rate
 		if err := r.UnmarshalText([]byte(text)); err != nil || r != want {
 			t.Errorf("%s: got %d, %v; want %d", text, r, err, want)
@@ -211,7 +222,7 @@ func TestRate(t *testing.T) {
 			t.Errorf("%s: printed as %s, which reads as %d, %v", text, r, again, err)
 		}
 	}
-	for _, text := range []string{"", "k", "1kk", "1 k", "1x", "0", "1.5M"} {
+	for _, text := range []string{"", "k", "1kk", "1 k", "1x", "0", "1.5M", "512"} {
 		if err := new(Rate).UnmarshalText([]byte(text)); err == nil {
 			t.Errorf("%q was accepted", text)
 		}
@@ -263,10 +274,11 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		text, err := setAccount("/etc/config.toml", data, Account{JID: "new@example.org", PasswordFile: "p"})
+		fields, err := (&Account{JID: "new@example.org", PasswordFile: "p"}).lines("/etc/config.toml")
 		if err != nil {
 			t.Fatal(err)
 		}
+		text := setTable(data, toml.Key{"account"}, fields)
 		if got, err := parse("/etc/config.toml", text); err == nil && len(got.Clones) != len(c.Clones) {
 			t.Errorf("setting the account changed the clones")
 		}

@@ -12,6 +12,9 @@ import (
 // Rate is a number of bytes per second; 0 means no limit. In the file it is written "512k", "10M" or "off".
 type Rate int64
 
+// minRate is the lowest limit, in bytes per second: below it a link would seem to be dead. It also tells who leaves out the k.
+const minRate = 1 << 10
+
 // UnmarshalText reads a rate. The suffixes k, M and G are powers of 1024.
 func (r *Rate) UnmarshalText(text []byte) error {
 	s := string(text)
@@ -41,6 +44,9 @@ func (r *Rate) UnmarshalText(text []byte) error {
 		return errors.New("a rate must be positive")
 	case n > math.MaxInt64/unit:
 		return fmt.Errorf("%q is too large", s)
+	}
+	if n*unit < minRate {
+		return fmt.Errorf("%q is less than 1k", s)
 	}
 	*r = Rate(n * unit)
 	return nil

@@ -72,6 +72,42 @@ func (c *Client) Resume(ctx context.Context, req PauseRequest) error {
 	return c.do(ctx, http.MethodPost, "/resume", req, nil)
 }
 
+// Get asks for the contents of files, and calls tell with each progress, of which the last is Done.
+func (c *Client) Get(ctx context.Context, req GetRequest, tell func(GetProgress) error) error {
+	resp, err := c.send(ctx, http.MethodPost, "/get", req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	parts := json.NewDecoder(resp.Body)
+	for {
+		var p GetProgress
+		if err := parts.Decode(&p); err != nil {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			return fmt.Errorf("wait for contents: %w", ErrNotRunning) // it ended before it was done
+		}
+		if err := tell(p); err != nil || p.Done {
+			return err
+		}
+	}
+}
+
+// Prioritise has the contents of files transferred before all others.
+func (c *Client) Prioritise(ctx context.Context, req FilesRequest) (FilesReply, error) {
+	var reply FilesReply
+	err := c.do(ctx, http.MethodPost, "/prioritise", req, &reply)
+	return reply, err
+}
+
+// Cancel ends the transfer of the contents of files until Get or Prioritise.
+func (c *Client) Cancel(ctx context.Context, req FilesRequest) (FilesReply, error) {
+	var reply FilesReply
+	err := c.do(ctx, http.MethodPost, "/cancel", req, &reply)
+	return reply, err
+}
+
 // Invite makes an invitation for one more device.
 func (c *Client) Invite(ctx context.Context, req InviteRequest) (InviteReply, error) {
 	var reply InviteReply
@@ -91,36 +127,11 @@ func (c *Client) Reload(ctx context.Context) error {
 
 // do sends one request. reply is filled from the answer unless it is nil.
 func (c *Client) do(ctx context.Context, method, path string, body, reply any) error {
-	var payload io.Reader
-	if body != nil {
-		data, err := json.Marshal(body)
-		if err != nil {
-			return fmt.Errorf("ask agent: %w", err)
-		}
-		payload = bytes.NewReader(data)
-	}
-	// The host is never resolved: the transport dials the socket.
-	req, err := http.NewRequestWithContext(ctx, method, "http://agent"+path, payload)
+	resp, err := c.send(ctx, method, path, body)
 	if err != nil {
-		return fmt.Errorf("ask agent: %w", err)
-	}
-	resp, err := c.http.Do(req)
-	switch {
-	case err == nil:
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return ErrNotRunning
-	default:
-		return fmt.Errorf("ask agent: %w", errors.Unwrap(err))
+		return err
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode == http.StatusServiceUnavailable {
-		return ErrNotRunning // it is stopping
-	}
-	if resp.StatusCode != http.StatusOK {
-		return readError(resp)
-	}
 	if reply == nil {
 		return nil
 	}
@@ -131,6 +142,41 @@ func (c *Client) do(ctx context.Context, method, path string, body, reply any) e
 		return fmt.Errorf("read answer of agent: %w", err)
 	}
 	return nil
+}
+
+// send sends one request and gives an answer that is not a refusal. The caller closes its body.
+func (c *Client) send(ctx context.Context, method, path string, body any) (*http.Response, error) {
+	var payload io.Reader
+	if body != nil {
+		data, err := json.Marshal(body)
+		if err != nil {
+			return nil, fmt.Errorf("ask agent: %w", err)
+		}
+		payload = bytes.NewReader(data)
+	}
+	// The host is never resolved: the transport dials the socket.
+	req, err := http.NewRequestWithContext(ctx, method, "http://agent"+path, payload)
+	if err != nil {
+		return nil, fmt.Errorf("ask agent: %w", err)
+	}
+	resp, err := c.http.Do(req)
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return nil, ErrNotRunning
+	default:
+		return nil, fmt.Errorf("ask agent: %w", errors.Unwrap(err))
+	}
+	if resp.StatusCode == http.StatusOK {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusServiceUnavailable {
+		return nil, ErrNotRunning // it is stopping
+	}
+	return nil, readError(resp)
 }
 
 func readError(resp *http.Response) error {

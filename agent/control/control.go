@@ -24,8 +24,13 @@ type Actions struct {
 	Notify func(context.Context, NotifyRequest) error
 	Pause  func(context.Context, PauseRequest) error
 	Resume func(context.Context, PauseRequest) error
-	Invite func(context.Context, InviteRequest) (InviteReply, error)
-	Forget func(context.Context, ForgetRequest) error
+	// Get has the contents of files transferred before all others, and tells how far that is until a last time, which is Done.
+	Get func(ctx context.Context, r GetRequest, tell func(GetProgress) error) error
+	// Prioritise does the same without waiting; Cancel ends it.
+	Prioritise func(context.Context, FilesRequest) (FilesReply, error)
+	Cancel     func(context.Context, FilesRequest) (FilesReply, error)
+	Invite     func(context.Context, InviteRequest) (InviteReply, error)
+	Forget     func(context.Context, ForgetRequest) error
 	// Reload reads the configuration file again.
 	Reload func(context.Context) error
 }
@@ -52,11 +57,13 @@ type NotifyRequest struct {
 	Clone string `json:"clone"`
 }
 
-// PauseRequest names the clone by path or name; empty means all. Accept, with Resume, says that the person has looked
-// at what halted the clone and wants it taken as it is.
+// PauseRequest names the clone by path or name; empty means all. Peer is the name of a peer, or its device's ID or the
+// start of that, where only the exchange with it is meant. Accept, with Resume, says that the person has looked at what
+// halted the clone and wants it taken as it is.
 type PauseRequest struct {
 	Clone  string `json:"clone"`
 	Accept bool   `json:"accept,omitzero"`
+	Peer   string `json:"peer,omitzero"`
 }
 
 // InviteRequest names the clone by path or name.

@@ -59,6 +59,17 @@ func TestCalls(t *testing.T) {
 		Notify: func(_ context.Context, r NotifyRequest) error { note(r); return nil },
 		Pause:  func(_ context.Context, r PauseRequest) error { note(r); return nil },
 		Resume: func(_ context.Context, r PauseRequest) error { note(r); return nil },
+		Get: func(_ context.Context, r GetRequest, tell func(GetProgress) error) error {
+			note(r)
+			for left := 2; left >= 0; left-- {
+				if err := tell(GetProgress{Contents: 2, Left: left, Done: left == 0}); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		Prioritise: func(_ context.Context, r FilesRequest) (FilesReply, error) { note(r); return FilesReply{7}, nil },
+		Cancel:     func(_ context.Context, r FilesRequest) (FilesReply, error) { note(r); return FilesReply{1}, nil },
 		Invite: func(_ context.Context, r InviteRequest) (InviteReply, error) {
 			note(r)
 			return InviteReply{URI: "xmpp:a@b", Expires: expires}, nil
@@ -83,6 +94,23 @@ func TestCalls(t *testing.T) {
 		func() error { return c.Notify(ctx, NotifyRequest{Clone: "/a b\"c"}) },
 		func() error { return c.Pause(ctx, PauseRequest{}) },
 		func() error { return c.Resume(ctx, PauseRequest{Clone: "notes", Accept: true}) },
+		func() error { return c.Pause(ctx, PauseRequest{Clone: "notes", Peer: "nas"}) },
+		func() error {
+			var told []int
+			err := c.Get(ctx, GetRequest{FilesRequest{"photos", []string{"a", "b/c"}}, true}, func(p GetProgress) error {
+				told = append(told, p.Left)
+				return nil
+			})
+			return want(err, fmt.Sprint(told), "[2 1 0]")
+		},
+		func() error {
+			r, err := c.Prioritise(ctx, FilesRequest{"photos", []string{""}})
+			return want(err, r, FilesReply{Contents: 7})
+		},
+		func() error {
+			r, err := c.Cancel(ctx, FilesRequest{"photos", []string{"a"}})
+			return want(err, r, FilesReply{Contents: 1})
+		},
 		func() error {
 			r, err := c.Invite(ctx, InviteRequest{Clone: "notes"})
 			return want(err, r, InviteReply{URI: "xmpp:a@b", Expires: expires})
@@ -99,7 +127,11 @@ func TestCalls(t *testing.T) {
 		SyncRequest{"notes", true},
 		NotifyRequest{"/a b\"c"},
 		PauseRequest{},
-		PauseRequest{"notes", true},
+		PauseRequest{Clone: "notes", Accept: true},
+		PauseRequest{Clone: "notes", Peer: "nas"},
+		GetRequest{FilesRequest{"photos", []string{"a", "b/c"}}, true},
+		FilesRequest{"photos", []string{""}},
+		FilesRequest{"photos", []string{"a"}},
 		InviteRequest{"notes"},
 		ForgetRequest{"notes", "nas"},
 		"reload",
@@ -299,6 +331,32 @@ func TestEnds(t *testing.T) {
 			stop()
 			wg.Wait()
 		})
+	}
+}
+
+// TestGetFails: a refusal before the first progress is an error like any other; an agent that ends before the last is not
+// running.
+func TestGetFails(t *testing.T) {
+	refusal := &Error{"not-annexed", "it is in git itself", ""}
+	progress := 0
+	c := start(t, socketPath(t), Actions{Get: func(_ context.Context, _ GetRequest, tell func(GetProgress) error) error {
+		if progress == 0 {
+			return refusal
+		}
+		return errors.Join(tell(GetProgress{Left: 1}), context.Canceled)
+	}})
+	heard := 0
+	hear := func(GetProgress) error { heard++; return nil }
+	if e, ok := errors.AsType[*Error](c.Get(t.Context(), GetRequest{}, hear)); !ok || *e != *refusal || heard > 0 {
+		t.Errorf("got %+v after %d progresses, want %+v", e, heard, refusal)
+	}
+	progress = 1
+	if err := c.Get(t.Context(), GetRequest{}, hear); !errors.Is(err, ErrNotRunning) || heard != 1 {
+		t.Errorf("got %v after %d progresses, want ErrNotRunning", err, heard)
+	}
+	enough := errors.New("enough")
+	if err := c.Get(t.Context(), GetRequest{}, func(GetProgress) error { return enough }); !errors.Is(err, enough) {
+		t.Errorf("got %v, want what the listener said", err)
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 
 // Bounds of what a client may do to the agent.
 const (
-	maxRequest    = 64 << 10 // bytes of a request's body
+	maxRequest    = 4 << 20 // bytes of a request's body: as many names of files as fit on a command line
 	headerTimeout = 10 * time.Second
 	drainTimeout  = 2 * time.Second // for requests in hand when the agent stops
 )
@@ -117,6 +117,9 @@ func (a Actions) handler() http.Handler {
 	mux.Handle("POST /notify", action(quiet(a.Notify)))
 	mux.Handle("POST /pause", action(quiet(a.Pause)))
 	mux.Handle("POST /resume", action(quiet(a.Resume)))
+	mux.HandleFunc("POST /get", a.get)
+	mux.Handle("POST /prioritise", action(a.Prioritise))
+	mux.Handle("POST /cancel", action(a.Cancel))
 	mux.Handle("POST /invite", action(a.Invite))
 	mux.Handle("POST /forget", action(quiet(a.Forget)))
 	mux.Handle("POST /reload", action(quiet(func(ctx context.Context, _ empty) error { return a.Reload(ctx) })))
@@ -143,20 +146,45 @@ func (a Actions) status(w http.ResponseWriter, r *http.Request) {
 	reply(w, r, snapshot, err)
 }
 
+// get sends each progress as soon as it is told, one on a line.
+func (a Actions) get(w http.ResponseWriter, r *http.Request) {
+	req, ok := read[GetRequest](w, r)
+	if !ok {
+		return
+	}
+	begun := false
+	line := json.NewEncoder(w)
+	err := a.Get(r.Context(), req, func(p GetProgress) error {
+		begun = true
+		if err := line.Encode(p); err != nil {
+			return err
+		}
+		return http.NewResponseController(w).Flush()
+	})
+	if !begun {
+		reply(w, r, empty{}, err)
+	}
+}
+
 func action[Req, Reply any](do func(context.Context, Req) (Reply, error)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var req Req
-		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequest))
-		if err == nil && len(body) > 0 {
-			err = json.Unmarshal(body, &req)
+		if req, ok := read[Req](w, r); ok {
+			answer, err := do(r.Context(), req)
+			reply(w, r, answer, err)
 		}
-		if err != nil {
-			writeJSON(w, http.StatusBadRequest, &Error{Code: "bad-request", Text: "read request: " + err.Error()})
-			return
-		}
-		answer, err := do(r.Context(), req)
-		reply(w, r, answer, err)
 	})
+}
+
+// read gives the body of a request; one that is wrong is answered.
+func read[Req any](w http.ResponseWriter, r *http.Request) (req Req, ok bool) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequest))
+	if err == nil && len(body) > 0 {
+		err = json.Unmarshal(body, &req)
+	}
+	if err != nil {
+		writeJSON(w, http.StatusBadRequest, &Error{Code: "bad-request", Text: "read request: " + err.Error()})
+	}
+	return req, err == nil
 }
 
 func reply(w http.ResponseWriter, r *http.Request, answer any, err error) {

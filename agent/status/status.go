@@ -19,9 +19,31 @@ type Snapshot struct {
 	// Time is when this version came to be.
 	Time      time.Time  `json:"time"`
 	Agent     Agent      `json:"agent"`
+	Limits    Limits     `json:"limits"`
 	Clones    []Clone    `json:"clones"`
 	Transfers []Transfer `json:"transfers"`
 	Warnings  []Warning  `json:"warnings"`
+}
+
+// Limits are the bandwidth limits in force, in bytes per second; 0 is none.
+type Limits struct {
+	Up   int64 `json:"up"`
+	Down int64 `json:"down"`
+	// LAN says that Up and Down also count for links within the local network.
+	LAN bool `json:"lan"`
+	// Until is when the timetable next changes Up or Down; zero when it does not.
+	Until time.Time `json:"until,omitzero"`
+	// Schedule is the timetable as it is written in the configuration, empty without one.
+	Schedule string `json:"schedule,omitempty"`
+	// Peers are limits of single machines, by name.
+	Peers []PeerLimits `json:"peers"`
+}
+
+// PeerLimits are the limits of one machine, in bytes per second; 0 is none.
+type PeerLimits struct {
+	Name string `json:"name"`
+	Up   int64  `json:"up"`
+	Down int64  `json:"down"`
 }
 
 // Session is the state of the XMPP session.
@@ -112,6 +134,8 @@ type Keys struct {
 	Wanted  int `json:"wanted"`
 	// Missing is how many of the wanted are not present.
 	Missing int `json:"missing"`
+	// Cancelled is how many of the missing the person does not want to be transferred now.
+	Cancelled int `json:"cancelled,omitzero"`
 }
 
 // Peer is another clone of the grove.
@@ -127,6 +151,8 @@ type Peer struct {
 	Head string `json:"head"`
 	// InStep says that the peer announced what this clone has.
 	InStep bool `json:"in_step"`
+	// Paused says that no contents are exchanged with it, because the person said so.
+	Paused bool `json:"paused,omitzero"`
 	// Link is the kind of the link in use ("host", "lan", "static"), empty without one.
 	Link     string    `json:"link,omitempty"`
 	LastSeen time.Time `json:"last_seen,omitzero"`
@@ -161,7 +187,7 @@ type Transfer struct {
 	File string `json:"file"`
 	// Clone is the path of the clone on this machine.
 	Clone string `json:"clone"`
-	// Peer is the name of the other side.
+	// Peer is the name of the other side, empty while it is queued.
 	Peer      string    `json:"peer"`
 	Direction Direction `json:"direction"`
 	// Bytes of Size have been moved.
@@ -171,6 +197,20 @@ type Transfer struct {
 	// Rate is in bytes per second.
 	Rate  int64         `json:"rate"`
 	State TransferState `json:"state"`
+	// Position is the place in the clone's queue, from 1; 0 when it is not queued. Only the first ones are shown.
+	Position int `json:"position,omitzero"`
+	// Asked says that the person asked for it, so that it goes before all others.
+	Asked bool `json:"asked,omitzero"`
+	// Why says in a few words why it comes from this peer; it may be empty.
+	Why string `json:"why,omitempty"`
+}
+
+// Left is the time until the transfer is done if its rate holds; negative when that cannot be said.
+func (t Transfer) Left() time.Duration {
+	if t.State != TransferRunning || t.Rate <= 0 || t.Size < t.Bytes {
+		return -1
+	}
+	return time.Duration(float64(t.Size-t.Bytes) / float64(t.Rate) * float64(time.Second))
 }
 
 // Warning is something that lasts and that a person should know. Code and Clone identify it.

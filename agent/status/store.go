@@ -26,6 +26,7 @@ func NewStore() *Store {
 			Schema:    Schema,
 			Version:   uint64(now.UnixMilli()),
 			Time:      now,
+			Limits:    Limits{Peers: []PeerLimits{}},
 			Clones:    []Clone{},
 			Transfers: []Transfer{},
 			Warnings:  []Warning{},
@@ -72,6 +73,20 @@ func (s *Store) UpdateAgent(change func(*Agent)) {
 	s.publish()
 }
 
+// SetLimits shows the limits in force. The order of their Peers means nothing.
+func (s *Store) SetLimits(l Limits) {
+	l.Peers = slices.SortedFunc(slices.Values(l.Peers), func(a, b PeerLimits) int { return cmp.Compare(a.Name, b.Name) })
+	if l.Peers == nil {
+		l.Peers = []PeerLimits{}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !reflect.DeepEqual(l, s.current.Limits) {
+		s.current.Limits = l
+		s.publish()
+	}
+}
+
 // SetClone adds the clone, or replaces the one with the same Path.
 func (s *Store) SetClone(c Clone) {
 	if c.Peers == nil {
@@ -91,11 +106,32 @@ func (s *Store) RemoveClone(path string) {
 	remove(s, &s.current.Warnings, func(w Warning) bool { return w.Clone == path })
 }
 
-// SetTransfer adds the transfer, or replaces the one with the same Key, Clone, Peer and Direction.
+// SetTransfer adds the transfer, or replaces the one with the same Key, Clone, Peer and Direction. One that runs is queued
+// no more.
 func (s *Store) SetTransfer(t Transfer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if t.State == TransferRunning {
+		remove(s, &s.current.Transfers, func(have Transfer) bool {
+			return have.State == TransferQueued && have.Clone == t.Clone && have.Key == t.Key
+		})
+	}
 	put(s, &s.current.Transfers, t, compareTransfers)
+}
+
+// SetQueue replaces the queued transfers of the clone at path.
+func (s *Store) SetQueue(path string, queued []Transfer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	rows := slices.DeleteFunc(slices.Clone(s.current.Transfers), func(t Transfer) bool {
+		return t.Clone == path && t.State == TransferQueued
+	})
+	rows = append(rows, queued...)
+	slices.SortFunc(rows, compareTransfers)
+	if !slices.Equal(rows, s.current.Transfers) {
+		s.current.Transfers = rows
+		s.publish()
+	}
 }
 
 // RemoveTransfer forgets the transfer with t's Key, Clone, Peer and Direction.

@@ -140,6 +140,9 @@ func TestJSON(t *testing.T) {
 	s := Snapshot{
 		Schema: Schema, Version: 7, Time: at,
 		Agent: Agent{Device: "D", Name: "laptop", JID: "a@b", Version: "1", XMPP: SessionOnline, Since: at, PID: 3},
+		Limits: Limits{
+			Up: 5, LAN: true, Until: at, Schedule: "18:00,off", Peers: []PeerLimits{{Name: "nas", Down: 6}},
+		},
 		Clones: []Clone{{
 			Name: "notes", Path: "/notes", ID: "u", Grove: "g", Mode: "auto", Branch: "main", Head: "h", State: StateInStep,
 			Peers: []Peer{{
@@ -162,6 +165,20 @@ func TestJSON(t *testing.T) {
   "xmpp": "online",
   "since": "2026-11-22T14:00:00Z",
   "pid": 3
+ },
+ "limits": {
+  "up": 5,
+  "down": 0,
+  "lan": true,
+  "until": "2026-11-22T14:00:00Z",
+  "schedule": "18:00,off",
+  "peers": [
+   {
+    "name": "nas",
+    "up": 0,
+    "down": 6
+   }
+  ]
  },
  "clones": [
   {
@@ -228,5 +245,74 @@ func TestJSON(t *testing.T) {
 	empty, err := json.Marshal(NewStore().Snapshot().Clones)
 	if err != nil || string(empty) != "[]" {
 		t.Errorf("no clones are %s, %v; want []", empty, err)
+	}
+}
+
+func TestLimits(t *testing.T) {
+	s := NewStore()
+	if peers := s.Snapshot().Limits.Peers; peers == nil {
+		t.Error("no peers are null, not a list")
+	}
+	before := s.Snapshot().Version
+	s.SetLimits(Limits{})
+	if s.Snapshot().Version != before {
+		t.Error("the same limits made a new version")
+	}
+	s.SetLimits(Limits{Up: 1, Peers: []PeerLimits{{Name: "b"}, {Name: "a"}}})
+	got := s.Snapshot()
+	if diff := cmp.Diff(Limits{Up: 1, Peers: []PeerLimits{{Name: "a"}, {Name: "b"}}}, got.Limits); diff != "" || got.Version == before {
+		t.Errorf("version %d after %d: %s", got.Version, before, diff)
+	}
+}
+
+// TestQueue: what is queued is replaced as a whole, for one clone, and what runs is queued no more.
+func TestQueue(t *testing.T) {
+	s := NewStore()
+	queued := func(clone string, keys ...string) []Transfer {
+		var rows []Transfer
+		for i, k := range keys {
+			rows = append(rows, Transfer{Key: k, Clone: clone, State: TransferQueued, Position: i + 1})
+		}
+		return rows
+	}
+	shown := func() (rows []string) {
+		for _, r := range s.Snapshot().Transfers {
+			rows = append(rows, r.Clone+" "+r.Key+" "+string(r.State))
+		}
+		return rows
+	}
+	s.SetQueue("/notes", queued("/notes", "3", "1", "2"))
+	s.SetQueue("/photos", queued("/photos", "1"))
+	s.SetTransfer(Transfer{Key: "1", Clone: "/notes", Peer: "nas", State: TransferRunning})
+	want := []string{"/notes 1 running", "/notes 2 queued", "/notes 3 queued", "/photos 1 queued"}
+	if diff := cmp.Diff(want, shown()); diff != "" {
+		t.Error(diff)
+	}
+	version := s.Snapshot().Version
+	s.SetQueue("/photos", queued("/photos", "1"))
+	if s.Snapshot().Version != version {
+		t.Error("the same queue made a new version")
+	}
+	s.SetQueue("/notes", nil)
+	if diff := cmp.Diff([]string{"/notes 1 running", "/photos 1 queued"}, shown()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestLeft(t *testing.T) {
+	running := Transfer{Bytes: 100, Size: 1100, Rate: 10, State: TransferRunning}
+	if got := running.Left(); got != 100*time.Second {
+		t.Errorf("got %v, want 100 s", got)
+	}
+	for _, spoil := range []func(*Transfer){
+		func(t *Transfer) { t.State = TransferQueued },
+		func(t *Transfer) { t.Rate = 0 },
+		func(t *Transfer) { t.Size = -1 },
+	} {
+		other := running
+		spoil(&other)
+		if got := other.Left(); got >= 0 {
+			t.Errorf("%+v: got %v", other, got)
+		}
 	}
 }

@@ -109,6 +109,11 @@ func (a *app) completeDevices(ctx context.Context) []cobra.Completion {
 	return names
 }
 
+// completePeers completes the value of an option with them.
+func (a *app) completePeers(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	return a.completeDevices(cmd.Context()), cobra.ShellCompDirectiveNoFileComp
+}
+
 // knownClones are what a running agent has; completion has nothing to say without one.
 func (a *app) knownClones(ctx context.Context) []status.Clone {
 	client, err := a.client()

@@ -44,6 +44,15 @@ func oneLine(s string) string {
 	return strings.ReplaceAll(printable(s), "\n", `\n`)
 }
 
+// trimmed gives the lines of a table, each with its line break, without the blanks that fill empty columns at the end.
+func trimmed(table string) []string {
+	var lines []string
+	for line := range strings.Lines(table) {
+		lines = append(lines, strings.TrimRight(line, " \n")+"\n")
+	}
+	return lines
+}
+
 // size writes a number of bytes with a unit of 1024.
 func size(n int64) string {
 	if n < 1<<10 {
@@ -82,14 +91,14 @@ func writeJSON(w io.Writer, v any) error {
 	return json.NewEncoder(w).Encode(v)
 }
 
-// terminalWidth returns the width of w in columns; ok is false when w is not a terminal that can be redrawn.
-func (a *app) terminalWidth(w io.Writer) (width int, ok bool) {
+// terminalSize returns the columns and rows of w; ok is false when w is not a terminal that can be redrawn.
+func (a *app) terminalSize(w io.Writer) (width, height int, ok bool) {
 	f, isFile := w.(*os.File)
 	if !isFile || a.getenv("TERM") == "dumb" || !term.IsTerminal(int(f.Fd())) {
-		return 0, false
+		return 0, 0, false
 	}
-	width, _, err := term.GetSize(int(f.Fd()))
-	return width, err == nil && width > 0
+	width, height, err := term.GetSize(int(f.Fd()))
+	return width, height, err == nil && width > 0 && height > 0
 }
 
 // cut shortens a line to width columns, taking each rune for one.

@@ -52,6 +52,17 @@ func TestAgo(t *testing.T) {
 	}
 }
 
+func TestSpan(t *testing.T) {
+	for in, want := range map[time.Duration]string{
+		0: "0 s", 400 * time.Millisecond: "0 s", 59 * time.Second: "59 s", 100 * time.Second: "1 min 40 s", 59*time.Minute + 59600*time.Millisecond: "1 h 0 min",
+		200 * time.Minute: "3 h 20 min", 50 * time.Hour: "2 days",
+	} {
+		if got := span(in); got != want {
+			t.Errorf("span(%v) = %q, want %q", in, got, want)
+		}
+	}
+}
+
 func TestCut(t *testing.T) {
 	for _, test := range []struct {
 		line, want string

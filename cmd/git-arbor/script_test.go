@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -141,6 +142,34 @@ func scriptedAgent(ts *testscript.TestScript, neg bool, args []string) {
 			Notify: func(_ context.Context, r control.NotifyRequest) error { return called("notify", r) },
 			Pause:  func(_ context.Context, r control.PauseRequest) error { return called("pause", r) },
 			Resume: func(_ context.Context, r control.PauseRequest) error { return called("resume", r) },
+			Get: func(_ context.Context, r control.GetRequest, tell func(control.GetProgress) error) error {
+				if err := called("get", r); err != nil {
+					return err
+				}
+				if slices.Contains(r.Files, "notes.txt") {
+					return &control.Error{Code: "not-annexed", Text: `"notes.txt" is not annexed: it is in git itself, and here`}
+				}
+				p := control.GetProgress{Contents: 2, Left: 1, Bytes: 1 << 20, Size: 3 << 20, Rate: 1 << 20, From: []string{"desktop"}}
+				if err := tell(p); err != nil {
+					return err
+				}
+				p = control.GetProgress{Contents: 2, Bytes: 3 << 20, Size: 3 << 20, From: []string{}, Done: true}
+				if slices.Contains(r.Files, "far.jpg") {
+					p.Lacking, p.Unreachable = 3, []control.Unreachable{
+						{File: "far.jpg", Holders: []string{"nas (offline)"}}, {File: "lost.jpg", Holders: []string{}},
+					}
+				}
+				if slices.Contains(r.Files, "cancelled.jpg") {
+					p.Cancelled = 1
+				}
+				return tell(p)
+			},
+			Prioritise: func(_ context.Context, r control.FilesRequest) (control.FilesReply, error) {
+				return control.FilesReply{Contents: len(r.Files)}, called("prioritise", r)
+			},
+			Cancel: func(_ context.Context, r control.FilesRequest) (control.FilesReply, error) {
+				return control.FilesReply{Contents: len(r.Files) - 1}, called("cancel", r)
+			},
 			Invite: func(_ context.Context, r control.InviteRequest) (control.InviteReply, error) {
 				return control.InviteReply{
 					URI: "xmpp:alice@example.org?roster", Expires: time.Date(2026, 11, 22, 14, 10, 0, 0, time.UTC),

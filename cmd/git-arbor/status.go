@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/git-arbor/arbor/agent/control"
 	"github.com/git-arbor/arbor/agent/status"
 )
 
@@ -25,7 +28,8 @@ func newStatusCommand(a *app) *cobra.Command {
 		Use:   "status",
 		Short: "Show the clones, the transfers and what needs you",
 		Long: `Show one line for each clone (its name, how it is, its branch, its peers, and when something last changed since the agent was
-started) and one for each transfer, then the warnings.
+started) and one for each transfer (those under way, and the first that wait, in their order), then the warnings. Above them are the
+limits in force.
 
 A clone is: starting, in-step (it has what all reachable peers have), committing, merging, fetching, waiting (for your unfinished
 merge or rebase, or for a file being written), paused, offline (no peer can be reached) or halted (it needs you).`,
@@ -66,12 +70,17 @@ func watchStatus(ctx context.Context, a *app, asJSON bool) error {
 	// People and programs alike get at most ten frames a second; what lies between is dropped.
 	frame := time.NewTicker(100 * time.Millisecond)
 	defer frame.Stop()
-	for version := uint64(0); ; {
-		snapshot, err := client.Status(ctx, version)
-		if err != nil {
+	_, _, redraw := a.terminalSize(a.stdout)
+	redraw = redraw && !asJSON
+	var snapshot status.Snapshot
+	for {
+		next, err := nextStatus(ctx, client, snapshot.Version, redraw)
+		switch {
+		case err == nil:
+			snapshot = next
+		case !errors.Is(err, errNothingNew):
 			return err
 		}
-		version = snapshot.Version
 		if asJSON {
 			err = writeJSON(a.stdout, snapshot)
 		} else {
@@ -88,33 +97,17 @@ func watchStatus(ctx context.Context, a *app, asJSON bool) error {
 	}
 }
 
-// screen shows blocks of lines, each in place of the one before where that can be done.
-type screen struct {
-	app  *app
-	out  io.Writer
-	rows int // of the block shown last
-}
+// errNothingNew ends the wait for news so that what is shown can age.
+var errNothingNew = errors.New("nothing new for a second")
 
-func (s *screen) show(lines []string) error {
-	var b strings.Builder
-	width, redraw := s.app.terminalWidth(s.out)
-	if redraw {
-		if s.rows > 0 {
-			fmt.Fprintf(&b, "\x1b[%dA", s.rows)
-		}
-		b.WriteString("\r\x1b[J") // erase to the end of the screen
-	} else if s.rows > 0 {
-		b.WriteByte('\n')
+// nextStatus waits for a snapshot of another version; with aging for a second at most.
+func nextStatus(ctx context.Context, client *control.Client, version uint64, aging bool) (status.Snapshot, error) {
+	if aging {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, time.Second, errNothingNew)
+		defer cancel()
 	}
-	for _, line := range lines {
-		if redraw {
-			line = cut(strings.TrimSuffix(line, "\n"), width) + "\n"
-		}
-		b.WriteString(line)
-	}
-	s.rows = len(lines)
-	_, err := io.WriteString(s.out, b.String())
-	return err
+	return client.Status(ctx, version)
 }
 
 // statusLines is what people read: lines of clones, of transfers, of warnings, each with its line break.
@@ -123,16 +116,23 @@ func statusLines(s status.Snapshot, now time.Time) []string {
 	if s.Agent.XMPP != status.SessionOnline {
 		fmt.Fprintf(&b, "xmpp %s as %s\n", s.Agent.XMPP, oneLine(s.Agent.JID))
 	}
+	if l := s.Limits; l.Up+l.Down > 0 || l.Schedule != "" || len(l.Peers) > 0 {
+		for _, line := range limitTable(l, "", now) {
+			b.WriteString("limit " + line)
+		}
+	}
 	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	for _, c := range s.Clones {
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n",
 			oneLine(c.Name), cloneState(c), oneLine(branch(c)), oneLine(peerList(c.Peers)), changed(now, c.LastChange))
 	}
 	transfers := slices.Clone(s.Transfers)
-	slices.SortStableFunc(transfers, func(x, y status.Transfer) int { return strings.Compare(x.File, y.File) })
+	slices.SortStableFunc(transfers, func(x, y status.Transfer) int {
+		return cmp.Or(cmp.Compare(x.Position, y.Position), cmp.Compare(x.File, y.File))
+	})
 	table.Flush()
 	for _, t := range transfers {
-		fmt.Fprintf(table, "  %s\t%s\t%s\t%s\n", oneLine(t.File), progress(t), rate(t), oneLine(otherSide(t)))
+		fmt.Fprintf(table, "  %s\t%s\t%s\t%s\t%s\n", oneLine(t.File), progress(t), rate(t), timeLeft(t), oneLine(otherSide(t)))
 	}
 	table.Flush()
 	for _, w := range s.Warnings {
@@ -144,7 +144,7 @@ func statusLines(s status.Snapshot, now time.Time) []string {
 	if len(s.Clones) == 0 {
 		b.WriteString("no clones yet; git arbor init DIR makes one\n")
 	}
-	return slices.Collect(strings.Lines(b.String()))
+	return trimmed(b.String())
 }
 
 func changed(now, at time.Time) string {
@@ -161,6 +161,9 @@ func cloneState(c status.Clone) string {
 	}
 	if c.Keys.Missing > 0 {
 		details = append(details, fmt.Sprintf("%d of %d contents missing", c.Keys.Missing, c.Keys.Wanted))
+	}
+	if c.Keys.Cancelled > 0 {
+		details = append(details, fmt.Sprintf("%d cancelled", c.Keys.Cancelled))
 	}
 	if len(details) == 0 {
 		return string(c.State)
@@ -181,20 +184,29 @@ func peerList(peers []status.Peer) string {
 	}
 	var names []string
 	for _, p := range peers {
+		var notes []string
 		switch {
 		case !p.Online:
-			names = append(names, p.Name+" (offline)")
+			notes = append(notes, "offline")
 		case !p.InStep:
-			names = append(names, p.Name+" (behind)")
-		default:
-			names = append(names, p.Name)
+			notes = append(notes, "behind")
 		}
+		if p.Paused {
+			notes = append(notes, "paused")
+		}
+		name := p.Name
+		if len(notes) > 0 {
+			name += " (" + strings.Join(notes, ", ") + ")"
+		}
+		names = append(names, name)
 	}
 	return strings.Join(names, ", ")
 }
 
 func progress(t status.Transfer) string {
 	switch {
+	case t.State == status.TransferQueued && t.Asked:
+		return "queued, asked for"
 	case t.State != status.TransferRunning:
 		return string(t.State)
 	case t.Size < 0:
@@ -211,11 +223,26 @@ func rate(t status.Transfer) string {
 	return size(t.Rate) + "/s"
 }
 
-func otherSide(t status.Transfer) string {
-	if t.Direction == status.Up {
-		return "to " + t.Peer
+func timeLeft(t status.Transfer) string {
+	if left := t.Left(); left >= 0 {
+		return span(left) + " left"
 	}
-	return "from " + t.Peer
+	return ""
+}
+
+// otherSide says with whom, and why with that one.
+func otherSide(t status.Transfer) string {
+	side := "from " + t.Peer
+	switch {
+	case t.Peer == "":
+		return ""
+	case t.Direction == status.Up:
+		side = "to " + t.Peer
+	}
+	if t.Why != "" {
+		side += " (" + t.Why + ")"
+	}
+	return side
 }
 
 // warningText names the clone that a warning is about. Several errors in it stand in one line.

@@ -1,0 +1,349 @@
+package agent
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/git-arbor/arbor/agent/control"
+	"github.com/git-arbor/arbor/agent/status"
+	"github.com/git-arbor/arbor/sync/annex"
+	"github.com/git-arbor/arbor/sync/gitrepo"
+	"github.com/git-arbor/arbor/sync/transfer"
+)
+
+const (
+	progressApart    = 100 * time.Millisecond // the least time between two tellings
+	shownUnreachable = 10                     // files that are told by name
+)
+
+// request is contents that a person waits for.
+type request struct {
+	changed chan struct{} // 1 long
+
+	mu        sync.Mutex
+	all       map[annex.Key]bool // false: it is here
+	running   map[annex.Key]transfer.Event
+	left      int
+	cancelled int
+}
+
+// requests are those under way. The actor says what has come, the queue's goroutines how far the rest is.
+type requests struct {
+	mu  sync.Mutex
+	all map[*request]struct{}
+}
+
+func (rs *requests) add(keys []annex.Key) *request {
+	r := &request{
+		changed: make(chan struct{}, 1), all: make(map[annex.Key]bool), running: make(map[annex.Key]transfer.Event), left: len(keys),
+	}
+	for _, k := range keys {
+		r.all[k] = true
+	}
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	if rs.all == nil {
+		rs.all = make(map[*request]struct{})
+	}
+	rs.all[r] = struct{}{}
+	return r
+}
+
+func (rs *requests) remove(r *request) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	delete(rs.all, r)
+}
+
+// each calls f with each request locked, and wakes those for which it says that something changed.
+func (rs *requests) each(f func(*request) (changed bool)) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	for r := range rs.all {
+		r.mu.Lock()
+		changed := f(r)
+		r.mu.Unlock()
+		if changed {
+			select {
+			case r.changed <- struct{}{}:
+			default:
+			}
+		}
+	}
+}
+
+// told takes in what the queue tells of a transfer.
+func (rs *requests) told(e transfer.Event) {
+	rs.each(func(r *request) bool {
+		if !r.all[e.Job.Key] {
+			return false
+		}
+		if e.State == transfer.Running {
+			r.running[e.Job.Key] = e
+		} else {
+			delete(r.running, e.Job.Key)
+		}
+		return true
+	})
+}
+
+// settle takes in which contents are in the files now.
+func (rs *requests) settle(w *contents) {
+	rs.each(func(r *request) bool {
+		return r.end(func(k annex.Key) bool { return w.missing[k] == nil && w.behind[k] == nil })
+	})
+}
+
+// cancel takes in that contents will not come.
+func (rs *requests) cancel(keys []annex.Key) {
+	cancelled := make(map[annex.Key]bool)
+	for _, k := range keys {
+		cancelled[k] = true
+	}
+	rs.each(func(r *request) bool {
+		before := r.left
+		changed := r.end(func(k annex.Key) bool { return cancelled[k] })
+		r.cancelled += before - r.left
+		return changed
+	})
+}
+
+// end ends the waiting for some contents.
+func (r *request) end(which func(annex.Key) bool) (changed bool) {
+	for k, waits := range r.all {
+		if waits && which(k) {
+			r.all[k] = false
+			delete(r.running, k)
+			r.left--
+			changed = true
+		}
+	}
+	return changed
+}
+
+func (r *request) progress(nameOf func(string) string) control.GetProgress {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p := control.GetProgress{Contents: len(r.all), Left: r.left, Cancelled: r.cancelled, From: []string{}}
+	for k, waits := range r.all {
+		size, _ := k.Size()
+		p.Size += size
+		if !waits {
+			p.Bytes += size
+		}
+	}
+	for _, e := range r.running {
+		p.Bytes += e.Bytes
+		p.Rate += int64(e.Rate)
+		if name := nameOf(e.Clone); name != "" && !slices.Contains(p.From, name) {
+			p.From = append(p.From, name)
+		}
+	}
+	slices.Sort(p.From)
+	p.Done = r.left == 0
+	return p
+}
+
+// get has contents transferred before all others, and tells how far that is.
+func (a *agent) get(ctx context.Context, r control.GetRequest, tell func(control.GetProgress) error) error {
+	c, err := a.find(r.Clone)
+	if err != nil {
+		return err
+	}
+	var req *request
+	var first control.GetProgress
+	var names func(string) string
+	asked := c.ask(ctx, func(actor context.Context) {
+		if c.state.Paused {
+			err = &control.Error{Code: "paused", Text: "the contents of " + c.conf.Name + " are paused", Fix: "git arbor resume " + c.conf.Name}
+			return
+		}
+		var keys []annex.Key
+		if keys, err = c.hurry(r.Files); err == nil {
+			keys, first = c.reachable(actor, keys)
+			req, names = c.asked.add(keys), c.names
+			context.AfterFunc(ctx, func() { c.asked.remove(req) })
+		}
+	})
+	if asked != nil {
+		return asked
+	}
+	if err != nil {
+		return err
+	}
+	pause := time.NewTicker(progressApart)
+	defer pause.Stop()
+	for {
+		p := req.progress(names)
+		p.Lacking, p.Unreachable = first.Lacking, first.Unreachable
+		p.Done = p.Done || !r.Wait
+		if err := tell(p); err != nil || p.Done {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-pause.C:
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-req.changed:
+		}
+	}
+}
+
+func (a *agent) prioritise(ctx context.Context, r control.FilesRequest) (reply control.FilesReply, err error) {
+	err = a.tell(ctx, r.Clone, func(_ context.Context, c *clone) error {
+		keys, err := c.hurry(r.Files)
+		reply.Contents = len(keys)
+		return err
+	})
+	return reply, err
+}
+
+func (a *agent) cancel(ctx context.Context, r control.FilesRequest) (reply control.FilesReply, err error) {
+	err = a.tell(ctx, r.Clone, func(_ context.Context, c *clone) error {
+		keys, err := c.missingOf(r.Files)
+		if err != nil {
+			return err
+		}
+		keys = slices.DeleteFunc(keys, func(k annex.Key) bool { return c.want.missing[k] == nil || c.want.cancelled[k] })
+		for _, k := range keys {
+			c.want.cancelled[k] = true
+			delete(c.want.urgent, k)
+		}
+		c.queue.Cancel(keys...)
+		c.asked.cancel(keys)
+		c.showQueue()
+		reply.Contents = len(keys)
+		return c.write()
+	})
+	return reply, err
+}
+
+// hurry has what is missing of some files transferred before all others, also what was cancelled. It gives the keys.
+func (c *clone) hurry(files []string) ([]annex.Key, error) {
+	keys, err := c.missingOf(files)
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range keys {
+		paths := c.want.missing[k]
+		if paths == nil {
+			continue // on its way from the annex into the file
+		}
+		if c.want.cancelled[k] {
+			delete(c.want.cancelled, k)
+			c.queue.Add(transfer.Job{Key: k, File: slices.Min(slices.Collect(maps.Keys(paths)))})
+		}
+		c.want.urgent[k] = true
+	}
+	c.queue.Prioritise(keys...)
+	c.showQueue()
+	return keys, c.write()
+}
+
+// missingOf gives the contents that some files and folders name and do not have yet.
+func (c *clone) missingOf(files []string) ([]annex.Key, error) {
+	if c.annex == nil {
+		return nil, &control.Error{Code: "not-annexed", Text: "nothing in " + c.conf.Name + " is annexed: all its files are in git itself, and here"}
+	}
+	wanted := make(map[annex.Key]bool)
+	for _, file := range files {
+		refuse := func(code, text string) error {
+			return &control.Error{Code: code, Text: fmt.Sprintf("%q %s", file, text)}
+		}
+		e, err := c.git.Entry(c.side.head, file)
+		if errors.Is(err, gitrepo.ErrNotFound) {
+			return nil, refuse("no-such-file", "is in no commit of "+c.conf.Name)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("find %q: %w", file, err)
+		}
+		k, annexed := c.keyOf(e)
+		switch {
+		case e.Mode == gitrepo.ModeDir:
+			for _, m := range []map[annex.Key]map[string]bool{c.want.missing, c.want.behind} {
+				for k, paths := range m {
+					for p := range paths {
+						if file == "" || strings.HasPrefix(p, file+"/") {
+							wanted[k] = true
+						}
+					}
+				}
+			}
+		case !annexed:
+			return nil, refuse("not-annexed", "is not annexed: it is in git itself, and here")
+		case c.want.missing[k] != nil || c.want.behind[k] != nil:
+			wanted[k] = true
+		}
+	}
+	return slices.Collect(maps.Keys(wanted)), nil
+}
+
+// reachable gives those of some contents that are on their way or that somebody has who can be asked. Of the others it says
+// who has them.
+func (c *clone) reachable(ctx context.Context, keys []annex.Key) (can []annex.Key, lacking control.GetProgress) {
+	for _, k := range keys {
+		logged, err := c.annex.Locations(ctx, k)
+		if err != nil {
+			c.log.Warn("read location log", "key", k, "err", err)
+		}
+		if c.want.missing[k] == nil || slices.ContainsFunc(c.holdersOf(k, logged), c.answers) {
+			can = append(can, k)
+			continue
+		}
+		lacking.Lacking++
+		if len(lacking.Unreachable) < shownUnreachable {
+			lacking.Unreachable = append(lacking.Unreachable, control.Unreachable{
+				File: slices.Min(slices.Collect(maps.Keys(c.want.missing[k]))), Holders: c.whoHas(ctx, k, logged),
+			})
+		}
+	}
+	slices.SortFunc(lacking.Unreachable, func(a, b control.Unreachable) int { return strings.Compare(a.File, b.File) })
+	return can, lacking
+}
+
+// holdersOf gives the peers that have a content.
+func (c *clone) holdersOf(k annex.Key, logged []string) []*peer {
+	return slices.DeleteFunc(c.peers.all(), func(p *peer) bool { return !p.keys[k] && !slices.Contains(logged, p.id.clone) })
+}
+
+// answers tells whether a peer can be expected to give contents. Without a session nobody is known to be online, and all
+// are tried.
+func (c *clone) answers(p *peer) bool {
+	alone := c.agent.store.Snapshot().Agent.XMPP != status.SessionOnline
+	return !c.want.paused.has(p.id.device) && (p.online() || alone && len(p.links) > 0)
+}
+
+// whoHas names those who have a content, and says why they are not asked.
+func (c *clone) whoHas(ctx context.Context, k annex.Key, logged []string) []string {
+	descriptions, err := c.annex.Descriptions(ctx)
+	if err != nil {
+		c.log.Warn("read descriptions of repositories", "err", err)
+	}
+	who := []string{}
+	known := map[string]bool{c.id: true}
+	for _, p := range c.holdersOf(k, logged) {
+		known[p.id.clone] = true
+		if c.want.paused.has(p.id.device) {
+			who = append(who, p.name+" (paused)")
+		} else {
+			who = append(who, p.name+" (offline)")
+		}
+	}
+	for _, id := range logged {
+		if !known[id] {
+			who = append(who, cmp.Or(descriptions[id], id)+" (not in the grove)")
+		}
+	}
+	return who
+}

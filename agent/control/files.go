@@ -1,0 +1,49 @@
+package control
+
+// FilesRequest names files and folders of a clone.
+type FilesRequest struct {
+	// Clone is the clone's path or name.
+	Clone string `json:"clone"`
+	// Files are relative to the clone, with slashes; "" is the whole clone. A folder stands for all below it.
+	Files []string `json:"files"`
+}
+
+// FilesReply says how much of what was named is concerned.
+type FilesReply struct {
+	// Contents is how many contents are missing and were moved, or cancelled.
+	Contents int `json:"contents"`
+}
+
+// GetRequest asks for the contents of files. With Wait the progress is told until they are here.
+type GetRequest struct {
+	FilesRequest
+	Wait bool `json:"wait"`
+}
+
+// GetProgress says how far a [GetRequest] is.
+type GetProgress struct {
+	// Contents were missing, Left of them still are; not counted are the Unreachable.
+	Contents int `json:"contents"`
+	Left     int `json:"left"`
+	// Cancelled of the contents will not come, because the person cancelled them meanwhile.
+	Cancelled int `json:"cancelled"`
+	// Bytes of Size have come, as far as sizes are known.
+	Bytes int64 `json:"bytes"`
+	Size  int64 `json:"size"`
+	// Rate is in bytes per second.
+	Rate int64 `json:"rate"`
+	// From names the peers that send at this moment.
+	From []string `json:"from"`
+	// Lacking is how many contents no peer has that can be reached; Unreachable has the first of them.
+	Lacking     int           `json:"lacking"`
+	Unreachable []Unreachable `json:"unreachable,omitempty"`
+	// Done says that no more is to come.
+	Done bool `json:"done"`
+}
+
+// Unreachable is a file whose content no peer has that can be reached now. It comes as soon as one can.
+type Unreachable struct {
+	File string `json:"file"`
+	// Holders names who has it, as far as is known, and in brackets why it is not asked.
+	Holders []string `json:"holders"`
+}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/git-arbor/arbor/agent/control"
+	"github.com/git-arbor/arbor/agent/status"
+)
+
+// filesOf sorts files and folders by the clone that they are in, in the order of the command line.
+func filesOf(clones []status.Clone, args []string) ([]control.FilesRequest, error) {
+	var requests []control.FilesRequest
+	for _, arg := range args {
+		clone, file, err := locate(clones, arg)
+		if err != nil {
+			return nil, err
+		}
+		at := 0
+		for at < len(requests) && requests[at].Clone != clone {
+			at++
+		}
+		if at == len(requests) {
+			requests = append(requests, control.FilesRequest{Clone: clone})
+		}
+		requests[at].Files = append(requests[at].Files, file)
+	}
+	return requests, nil
+}
+
+// locate finds the clone that a file is in, and its path there. What is named may itself be a link, as locked annexed files
+// are, or not be there.
+func locate(clones []status.Clone, arg string) (clone, file string, err error) {
+	path, err := filepath.Abs(arg)
+	if err != nil {
+		return "", "", fmt.Errorf("find file: %w", err)
+	}
+	places := []string{path}
+	if dir, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
+		places = append(places, filepath.Join(dir, filepath.Base(path)))
+	}
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		if dir, err := filepath.EvalSymlinks(path); err == nil {
+			places = append(places, dir)
+		}
+	}
+	found := false
+	for _, c := range clones {
+		for _, root := range []string{c.Path, resolved(c.Path)} {
+			for _, place := range places {
+				if within(root, place) && len(c.Path) > len(clone) {
+					rel, err := filepath.Rel(root, place)
+					if err != nil {
+						return "", "", fmt.Errorf("find file: %w", err)
+					}
+					clone, file, found = c.Path, filepath.ToSlash(rel), true
+				}
+			}
+		}
+	}
+	if !found {
+		return "", "", notAClone(clones, arg)
+	}
+	if file == "." {
+		file = ""
+	}
+	return clone, file, nil
+}
+
+func resolved(path string) string {
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		return target
+	}
+	return path
+}
+
+// eachFiles calls do for each clone that files of the command line are in.
+func (a *app) eachFiles(ctx context.Context, args []string, do func(*control.Client, control.FilesRequest) error) error {
+	client, err := a.client()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	snapshot, err := client.Status(ctx, 0)
+	if err != nil {
+		return err
+	}
+	requests, err := filesOf(snapshot.Clones, args)
+	if err != nil {
+		return err
+	}
+	for _, r := range requests {
+		if err := do(client, r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// contents counts them, and puts the verb.
+func contents(n int, one, many string) string {
+	if n == 1 {
+		return "1 content " + one
+	}
+	return fmt.Sprintf("%d contents %s", n, many)
+}
