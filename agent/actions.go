@@ -31,6 +31,7 @@ func (a *agent) actions(run context.Context) control.Actions {
 		Get:        a.get,
 		Prioritise: a.prioritise,
 		Cancel:     a.cancel,
+		Map:        a.drawMap,
 		Invite: func(ctx context.Context, r control.InviteRequest) (reply control.InviteReply, err error) {
 			err = a.tell(ctx, r.Clone, func(_ context.Context, c *clone) (err error) {
 				reply, err = c.invite(time.Now())

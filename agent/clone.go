@@ -16,6 +16,7 @@ import (
 	"github.com/git-arbor/arbor/sync/annex"
 	"github.com/git-arbor/arbor/sync/gitrepo"
 	"github.com/git-arbor/arbor/sync/grove"
+	"github.com/git-arbor/arbor/sync/p2p"
 	"github.com/git-arbor/arbor/sync/transfer"
 	"github.com/git-arbor/arbor/sync/watch"
 	"github.com/git-arbor/arbor/xmpp/signal"
@@ -52,6 +53,7 @@ type clone struct {
 	watch   *watch.Watcher // of the work tree; nil where nothing is committed unasked
 	refs    *watch.Watcher
 	queue   *transfer.Queue // nil without annex
+	passing *p2p.Arrivals   // contents that peers get from here while they still come
 	jobs    *errgroup.Group // work that reports back by posting
 	running context.Context //nolint:containedctx // of the jobs, which outlive the cycle that starts them
 	agenda  *agenda

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/git-arbor/arbor/agent/status"
@@ -15,6 +14,7 @@ import (
 	"github.com/git-arbor/arbor/sync/link"
 	"github.com/git-arbor/arbor/sync/p2p"
 	"github.com/git-arbor/arbor/sync/transfer"
+	"github.com/git-arbor/arbor/xmpp/signal"
 )
 
 // contents are the annexed contents that the clone's files name and that are not here.
@@ -27,6 +27,8 @@ type contents struct {
 	paused    *devices                      // with which no contents are exchanged
 	requeued  bool                          // the queue is not as it was last shown
 	refresh   bool                          // who holds what has changed
+	redraw    bool                          // the map may have changed
+	edges     []signal.Edge                 // what the others were told of getting contents from them
 	online    []string                      // clones that came online
 	records   []annex.Location              // not yet in the location log
 	recordDue bool
@@ -34,24 +36,11 @@ type contents struct {
 	*holders
 }
 
-// holders is who has what, for the goroutines of the transfer queue.
-type holders struct {
-	mu    sync.Mutex
-	said  map[annex.Key][]string // clone ids, by what their signals said
-	reach map[string]holder      // the peers that can be asked, by clone id
-}
-
-// holder is a peer that can be asked for contents.
-type holder struct {
-	name string
-	cost int
-}
-
 func newContents(state *cloneState) contents {
 	w := contents{
 		named: make(map[annex.Key]int), missing: make(map[annex.Key]map[string]bool), behind: make(map[annex.Key]map[string]bool),
 		urgent: make(map[annex.Key]bool), cancelled: make(map[annex.Key]bool), paused: newDevices(state.PausedPeers),
-		holders: &holders{said: make(map[annex.Key][]string), reach: make(map[string]holder)},
+		holders: newHolders(),
 	}
 	for _, k := range parseKeys(state.Asked) {
 		w.urgent[k] = true
@@ -120,67 +109,13 @@ func (w *contents) some(n int) []annex.Key {
 	return keys
 }
 
-// costOf is what getting content over a link costs, in git-annex's numbers.
-func costOf(p *peer) int {
-	switch p.linkKind {
-	case link.KindHost:
-		return 100
-	case link.KindLAN:
-		return 150
-	}
-	return 200
-}
-
-// holdersChanged takes in who can be asked, and who said what about some keys.
-func (w *contents) holdersChanged(all []*peer, keys ...annex.Key) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	clear(w.reach)
-	for _, p := range all {
-		if (len(p.links) > 0 || p.online()) && !w.paused.has(p.id.device) {
-			w.reach[p.id.clone] = holder{p.name, costOf(p)}
-		}
-	}
-	for _, k := range keys {
-		var who []string
-		for _, p := range all {
-			if p.keys[k] {
-				who = append(who, p.id.clone)
-			}
-		}
-		w.said[k] = who
-		w.refresh = w.refresh || w.missing[k] != nil
-	}
-	w.refresh = w.refresh || len(keys) == 0
-}
-
-// of returns the clones that can be asked for a key: those that said they have it, and those that the location log names.
-func (h *holders) of(k annex.Key, logged []string) []transfer.Holder {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	var who []transfer.Holder
-	for _, id := range slices.Concat(h.said[k], logged) {
-		holder, ok := h.reach[id]
-		if ok && !slices.ContainsFunc(who, func(w transfer.Holder) bool { return w.Clone == id }) {
-			who = append(who, transfer.Holder{Clone: id, Cost: holder.cost})
-		}
-	}
-	return who
-}
-
-// nameOf returns what people call a clone.
-func (h *holders) nameOf(clone string) string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.reach[clone].name
-}
-
 // openQueue makes the queue that gets what is missing.
 func (c *clone) openQueue() {
 	if c.annex == nil {
 		return
 	}
 	repo, holders, log := c.annex, c.want.holders, c.log
+	c.passing = new(p2p.Arrivals)
 	c.names = holders.nameOf
 	c.queue = transfer.New(transfer.Options{
 		Repo: repo,
@@ -191,9 +126,10 @@ func (c *clone) openQueue() {
 			}
 			return holders.of(k, logged)
 		},
-		Open:  c.openSession,
-		Event: c.transferred,
-		Log:   log,
+		Arrivals: c.passing,
+		Open:     c.openSession,
+		Event:    func(e transfer.Event) { c.transferred(holders, e) },
+		Log:      log,
 	})
 	c.queue.SetPaused(c.state.Paused)
 }
@@ -219,7 +155,7 @@ func (c *clone) openSession(ctx context.Context, clone string) (*p2p.Client, err
 }
 
 // transferred is told by the queue's goroutines what happens to a job.
-func (c *clone) transferred(e transfer.Event) {
+func (c *clone) transferred(holders *holders, e transfer.Event) {
 	row := status.Transfer{
 		Key: e.Job.Key.String(), File: e.Job.File, Clone: c.conf.Path, Peer: c.names(e.Clone), Direction: status.Down,
 		Bytes: e.Bytes, Size: e.Size, Rate: int64(e.Rate), State: status.TransferRunning, Asked: e.Job.Urgent,
@@ -227,6 +163,10 @@ func (c *clone) transferred(e transfer.Event) {
 	c.asked.told(e)
 	switch e.State {
 	case transfer.Running:
+		if e.Bytes >= fairSample {
+			holders.came(e.Clone, e.Rate)
+		}
+		row.Why = holders.why(e.Job.Key, e.Clone)
 		c.agent.store.SetTransfer(row)
 	case transfer.Waiting:
 		c.agent.store.RemoveTransfer(row)
@@ -323,11 +263,17 @@ func (c *clone) contents(ctx context.Context) error {
 	}
 	came, moved := c.arrivals.take()
 	if len(came) > 0 {
+		c.want.redraw = true // what brought them was measured
 		c.arrived(ctx, came)
 	}
 	c.want.requeued = c.want.requeued || moved
 	if err := c.populate(ctx); err != nil {
 		return err
+	}
+	if c.want.redraw {
+		if err := c.redraw(); err != nil {
+			return err
+		}
 	}
 	if c.want.refresh || len(c.want.online) > 0 {
 		c.queue.Refresh(c.want.online...)

@@ -145,6 +145,7 @@ func (c *clone) opener(p *peer) func(context.Context) (*p2p.Client, error) {
 		kind, rtt := conn.Kind, conn.RTT
 		c.post(ctx, func(context.Context) {
 			if p := c.peers.byID[id]; p != nil {
+				c.want.redraw = c.want.redraw || p.linkKind != kind
 				p.linkKind, p.rtt = kind, rtt
 			}
 		})

@@ -44,6 +44,7 @@ type peer struct {
 	seen     time.Time
 	linkKind string        // of the newest link to it
 	rtt      time.Duration // of that link
+	edge     signal.Edge   // what was last told of getting contents from it
 
 	fetching bool
 	failures int           // fetches in a row that failed
@@ -55,6 +56,9 @@ type peer struct {
 }
 
 func (p *peer) online() bool { return p.jid != "" }
+
+// reachable reports whether it is worth trying to get something from the peer.
+func (p *peer) reachable() bool { return p.online() || len(p.links) > 0 }
 
 // peers are the other clones, and what has arrived from them.
 type peers struct {

@@ -107,7 +107,7 @@ type serving struct {
 func (c *clone) newServing() *serving {
 	git := c.git
 	s := &serving{paused: c.want.paused, Server: p2p.Server{
-		UUID: c.id, Annex: c.annex, ReadOnly: true, Log: c.log,
+		UUID: c.id, Annex: c.annex, Arrivals: c.passing, ReadOnly: true, Log: c.log,
 		Upload: func(ctx context.Context, conn io.ReadWriteCloser) error { return git.Serve(ctx, p2p.UploadPack, conn) },
 	}}
 	s.withoutContents = s.Server

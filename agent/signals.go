@@ -150,6 +150,7 @@ func (c *clone) vector() (signal.Vector, error) {
 		v.Links = append(v.Links, signal.Link(cand))
 	}
 	v.Want = keyStrings(c.want.some(keysPerSignal))
+	v.Edges = c.edges()
 	return v, nil
 }
 
@@ -190,6 +191,7 @@ func (c *clone) receive(ctx context.Context, from string, payload xmpp.Payload) 
 		c.dialBack(p, b)
 	case signal.SyncRequest:
 		p.due = true
+		c.want.online = append(c.want.online, p.id.clone) // what it refused before it may give now
 	case signal.LogRequest:
 		c.sendLog(ctx, p)
 	case signal.Log:
@@ -221,6 +223,7 @@ func (c *clone) unseal(from string, payload xmpp.Payload) (signal.Signal, error)
 }
 
 func (c *clone) receiveVector(ctx context.Context, p *peer, v signal.Vector) {
+	c.want.redraw = c.want.redraw || !slices.Equal(p.vector.Edges, v.Edges)
 	p.vector = v
 	p.told++
 	p.links = nil

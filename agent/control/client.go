@@ -108,6 +108,13 @@ func (c *Client) Cancel(ctx context.Context, req FilesRequest) (FilesReply, erro
 	return reply, err
 }
 
+// Map gives the network as the clone knows it.
+func (c *Client) Map(ctx context.Context, req MapRequest) (MapReply, error) {
+	var reply MapReply
+	err := c.do(ctx, http.MethodPost, "/map", req, &reply)
+	return reply, err
+}
+
 // Invite makes an invitation for one more device.
 func (c *Client) Invite(ctx context.Context, req InviteRequest) (InviteReply, error) {
 	var reply InviteReply

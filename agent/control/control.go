@@ -29,8 +29,10 @@ type Actions struct {
 	// Prioritise does the same without waiting; Cancel ends it.
 	Prioritise func(context.Context, FilesRequest) (FilesReply, error)
 	Cancel     func(context.Context, FilesRequest) (FilesReply, error)
-	Invite     func(context.Context, InviteRequest) (InviteReply, error)
-	Forget     func(context.Context, ForgetRequest) error
+	// Map gives the network as the clone knows it.
+	Map    func(context.Context, MapRequest) (MapReply, error)
+	Invite func(context.Context, InviteRequest) (InviteReply, error)
+	Forget func(context.Context, ForgetRequest) error
 	// Reload reads the configuration file again.
 	Reload func(context.Context) error
 }

@@ -120,6 +120,7 @@ func (a Actions) handler() http.Handler {
 	mux.HandleFunc("POST /get", a.get)
 	mux.Handle("POST /prioritise", action(a.Prioritise))
 	mux.Handle("POST /cancel", action(a.Cancel))
+	mux.Handle("POST /map", action(a.Map))
 	mux.Handle("POST /invite", action(a.Invite))
 	mux.Handle("POST /forget", action(quiet(a.Forget)))
 	mux.Handle("POST /reload", action(quiet(func(ctx context.Context, _ empty) error { return a.Reload(ctx) })))

@@ -145,6 +145,7 @@ Try it on this one:   git arbor demo
 		newInviteCommand(a),
 		newJoinCommand(a),
 		newLimitCommand(a),
+		newMapCommand(a),
 		newNotifyCommand(a),
 		newPauseCommand(a),
 		newPlanCommand(a),

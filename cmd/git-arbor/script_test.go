@@ -140,6 +140,12 @@ func scriptedAgent(ts *testscript.TestScript, neg bool, args []string) {
 				return control.SyncReply{InStep: r.Wait, Head: "c0ffee", Peers: 2}, called("sync", r)
 			},
 			Notify: func(_ context.Context, r control.NotifyRequest) error { return called("notify", r) },
+			Map: func(_ context.Context, r control.MapRequest) (control.MapReply, error) {
+				reply := control.MapReply{Self: "a", Names: map[string]string{"a": "laptop", "b": "desktop", "c": "nas"}, Problem: []byte(`{"schema":1,
+"nodes":[{"id":"a"},{"id":"b"},{"id":"c"},{"id":"d"}],"edges":[{"from":"a","to":"b","cost":100,"rate":1e6},{"from":"b","to":"c","cost":100,"rate":1e6}],
+"holders":["a"],"wanters":["b","c","d"],"objective":"time","size":2000000}`)}
+				return reply, called("map", r)
+			},
 			Pause:  func(_ context.Context, r control.PauseRequest) error { return called("pause", r) },
 			Resume: func(_ context.Context, r control.PauseRequest) error { return called("resume", r) },
 			Get: func(_ context.Context, r control.GetRequest, tell func(control.GetProgress) error) error {

@@ -1,0 +1,183 @@
+package agent
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"sync"
+
+	"github.com/git-arbor/arbor/sync/annex"
+	"github.com/git-arbor/arbor/sync/netmap"
+	"github.com/git-arbor/arbor/sync/transfer"
+)
+
+// holders is who has what and from whom it is got, for the goroutines of the transfer queue.
+type holders struct {
+	mu    sync.Mutex
+	self  string                 // the clone's id
+	said  map[annex.Key][]string // clone ids, by what their signals said
+	reach map[string]holder      // the peers that can be asked, by clone id
+	rates map[string]float64     // what they have brought, in bytes a second
+
+	drawn   netmap.Network // the map
+	planner *netmap.Planner
+}
+
+// holder is a peer that can be asked for contents.
+type holder struct {
+	name string
+	cost int
+}
+
+func newHolders() *holders {
+	return &holders{said: make(map[annex.Key][]string), reach: make(map[string]holder), rates: make(map[string]float64)}
+}
+
+// holdersChanged takes in who can be asked, and who said what about some keys.
+func (w *contents) holdersChanged(all []*peer, keys ...annex.Key) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	clear(w.reach)
+	for _, p := range all {
+		if p.reachable() && !w.paused.has(p.id.device) {
+			w.reach[p.id.clone] = holder{p.name, costOf(p.linkKind)}
+		}
+	}
+	for _, k := range keys {
+		var who []string
+		for _, p := range all {
+			if p.keys[k] {
+				who = append(who, p.id.clone)
+			}
+		}
+		w.said[k] = who
+		w.refresh = w.refresh || w.missing[k] != nil
+	}
+	if len(keys) == 0 {
+		w.refresh, w.redraw = true, true
+	}
+}
+
+// redrawn takes in the map. It reports whether it is another one.
+func (h *holders) redrawn(self string, n netmap.Network) (bool, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.planner != nil && reflect.DeepEqual(n, h.drawn) {
+		return false, nil
+	}
+	m, err := netmap.New(n)
+	if err != nil {
+		return false, fmt.Errorf("draw map: %w", err)
+	}
+	h.self, h.drawn = self, n
+	if h.planner == nil {
+		h.planner = netmap.NewPlanner(m, netmap.Time, netmap.DefaultRoom)
+	} else {
+		h.planner.SetMap(m)
+	}
+	return true, nil
+}
+
+// came takes in what a peer brings. One that had to wait for others brings less than it could: rates go up at once, and down
+// slowly.
+func (h *holders) came(clone string, rate float64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if old := h.rates[clone]; rate < old {
+		rate = old + (rate-old)/50
+	}
+	h.rates[clone] = rate
+}
+
+// rateFrom returns what a peer has brought, in bytes a second; 0 when that was never seen.
+func (h *holders) rateFrom(clone string) float64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.rates[clone]
+}
+
+// of returns the clones that can be asked for a key, first the one that the plan says, which may still be waiting for it
+// itself: then those that said they have it, and those that the location log names.
+func (h *holders) of(k annex.Key, logged []string) []transfer.Holder {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	have := h.have(k, logged)
+	var who []transfer.Holder
+	for _, id := range have {
+		if holder, ok := h.reach[id]; ok {
+			who = append(who, transfer.Holder{Clone: id, Cost: holder.cost})
+		}
+	}
+	hop, ok := h.parent(k, have)
+	if _, reachable := h.reach[hop.From]; !ok || !reachable {
+		return who
+	}
+	parent := transfer.Holder{Clone: hop.From, Partial: !slices.Contains(have, hop.From)}
+	if !parent.Partial && h.rates[hop.From] > 0 {
+		parent.Rate = min(hop.Rate, h.rates[hop.From])
+	}
+	who = slices.DeleteFunc(who, func(t transfer.Holder) bool { return t.Clone == hop.From })
+	return slices.Insert(who, 0, parent)
+}
+
+// whoHas lists the other clones that have a key, on the map or not.
+func (h *holders) whoHas(k annex.Key, logged []string) []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.have(k, logged)
+}
+
+// have lists the other clones that have a key.
+func (h *holders) have(k annex.Key, logged []string) []string {
+	all := slices.Concat(h.said[k], logged)
+	slices.Sort(all)
+	return slices.DeleteFunc(slices.Compact(all), func(id string) bool { return id == h.self })
+}
+
+// parent is the hop by which the plan brings a content here. Small ones have no plan.
+func (h *holders) parent(k annex.Key, have []string) (netmap.Hop, bool) {
+	size, known := k.Size()
+	if h.planner == nil || !known || size < planFrom {
+		return netmap.Hop{}, false
+	}
+	return h.planner.Plan(h.planner.Group(have, h.wanters(), size)).Parent(h.self)
+}
+
+// wanters are all clones: what a clone has, it wants too.
+func (h *holders) wanters() []string {
+	all := make([]string, len(h.drawn.Nodes))
+	for i, node := range h.drawn.Nodes {
+		all[i] = node.ID
+	}
+	return all
+}
+
+// problem is the map, and the problem that a content is on it.
+func (h *holders) problem(have []string, size int64) (netmap.Network, netmap.Problem) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	onMap := h.wanters()
+	have = slices.DeleteFunc(slices.Sorted(slices.Values(have)), func(id string) bool { return !slices.Contains(onMap, id) })
+	return h.drawn, netmap.Problem{Holders: have, Wanters: onMap, Objective: netmap.Time, Size: size}
+}
+
+// why says why a content comes from a clone.
+func (h *holders) why(k annex.Key, clone string) string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	have := h.have(k, nil)
+	if hop, ok := h.parent(k, have); ok && hop.From == clone {
+		if slices.Contains(have, clone) {
+			return "by the map"
+		}
+		return "by the map, as it comes"
+	}
+	return ""
+}
+
+// nameOf returns what people call a clone.
+func (h *holders) nameOf(clone string) string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.reach[clone].name
+}

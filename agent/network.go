@@ -1,0 +1,218 @@
+package agent
+
+import (
+	"cmp"
+	"math"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/git-arbor/arbor/sync/link"
+	"github.com/git-arbor/arbor/sync/netmap"
+	"github.com/git-arbor/arbor/xmpp/signal"
+)
+
+// fairSample is after how many bytes the rate of a transfer tells something of the link.
+const fairSample = 4 << 20
+
+// maxEdges is how many edges a vector takes.
+const maxEdges = 256
+
+// planFrom is the size, in bytes, from which contents travel along a plan. Smaller ones are there before a plan would help.
+const planFrom = 1 << 20
+
+// What a link is taken to be as long as nobody has measured it: bytes a second, and seconds. They are the same everywhere, for all
+// agents must draw the same map.
+var assumed = map[string]struct{ rate, rtt float64 }{
+	link.KindHost:     {1e9, 1e-4},
+	link.KindLAN:      {5e7, 1e-3},
+	link.KindStatic:   {2e6, 5e-2},
+	link.KindDialBack: {2e6, 5e-2},
+}
+
+// costOf is what getting content over a kind of link costs, in git-annex's numbers.
+func costOf(kind string) int {
+	switch kind {
+	case link.KindHost:
+		return 100
+	case link.KindLAN:
+		return 150
+	}
+	return 200
+}
+
+// edge is what this clone tells the others of getting contents from a peer. What was told stays until it is plainly wrong: a
+// plan must not flap.
+func (c *clone) edge(p *peer) signal.Edge {
+	told := p.edge
+	kind := cmp.Or(p.linkKind, guessKind(p.links, c.agent.candidates()))
+	e := signal.Edge{
+		From: p.id.clone, Kind: kind, Cost: uint64(costOf(kind)),
+		Rate: uint64(round(c.want.rateFrom(p.id.clone))), RTT: uint64(round(float64(p.rtt / time.Microsecond))),
+	}
+	if told.Kind == e.Kind && told.Cost == e.Cost {
+		if near(told.Rate, e.Rate, 1.5) {
+			e.Rate = told.Rate
+		}
+		if near(told.RTT, e.RTT, 2) {
+			e.RTT = told.RTT
+		}
+	}
+	p.edge = e
+	return e
+}
+
+// edges are those from all peers that can be reached, the cheapest first.
+func (c *clone) edges() []signal.Edge {
+	var all []signal.Edge
+	for _, p := range c.peers.all() {
+		if p.reachable() {
+			all = append(all, c.edge(p))
+		}
+	}
+	slices.SortFunc(all, func(a, b signal.Edge) int {
+		return cmp.Or(cmp.Compare(a.Cost, b.Cost), cmp.Compare(a.From, b.From))
+	})
+	return all[:min(len(all), maxEdges)]
+}
+
+// near reports whether two measures differ by less than a factor.
+func near(a, b uint64, factor float64) bool {
+	x, y := float64(min(a, b)), float64(max(a, b))
+	return y < factor*x
+}
+
+// round keeps two digits.
+func round(x float64) float64 {
+	if x < 1 {
+		return 0
+	}
+	unit := math.Pow(10, math.Floor(math.Log10(x))-1)
+	return math.Round(x/unit) * unit
+}
+
+// guessKind says what kind of link there would be to a peer that offers these addresses.
+func guessKind(theirs, ours []link.Candidate) string {
+	kind := link.KindStatic
+	for _, a := range theirs {
+		for _, b := range ours {
+			switch {
+			case a.Kind == link.KindHost && b.Kind == link.KindHost && a.HostID == b.HostID:
+				return link.KindHost
+			case a.Kind == link.KindLAN && b.Kind == link.KindLAN && sameNetwork(a.Addr, b.Addr):
+				kind = link.KindLAN
+			}
+		}
+	}
+	return kind
+}
+
+// sameNetwork guesses by the usual sizes of networks.
+func sameNetwork(a, b string) bool {
+	x, errX := netip.ParseAddrPort(a)
+	y, errY := netip.ParseAddrPort(b)
+	if errX != nil || errY != nil || x.Addr().Is4() != y.Addr().Is4() {
+		return false
+	}
+	bits := 64
+	if x.Addr().Is4() {
+		bits = 24
+	}
+	network, err := x.Addr().Prefix(bits)
+	return err == nil && network.Contains(y.Addr())
+}
+
+// redraw takes in what has changed of the map.
+func (c *clone) redraw() error {
+	c.want.redraw = false
+	if edges := c.edges(); !slices.Equal(edges, c.want.edges) {
+		c.want.edges = edges
+		c.agenda.in(taskPublish, publishDelay)
+	}
+	changed, err := c.want.redrawn(c.id, c.network())
+	c.want.refresh = c.want.refresh || changed
+	return err
+}
+
+// network is the map as all have told it: the clones that can be reached, and what each says of getting contents from the others.
+func (c *clone) network() netmap.Network {
+	told := map[string][]signal.Edge{c.id: c.edges()}
+	for _, p := range c.peers.all() {
+		if p.reachable() {
+			told[p.id.clone] = p.vector.Edges
+		}
+	}
+	return drawMap(told)
+}
+
+// drawMap makes the map of what clones, by their ids, have told. Clones that are on one host or LAN are a site, named by the
+// first of them. Nobody knows what a line carries: what was seen of its fastest edge is taken for it.
+func drawMap(told map[string][]signal.Edge) netmap.Network {
+	site := make(map[string]string)
+	find := func(id string) string {
+		for site[id] != id {
+			id = site[id]
+		}
+		return id
+	}
+	for id := range told {
+		site[id] = id
+	}
+	var n netmap.Network
+	for to, edges := range told {
+		seen := make(map[string]bool)
+		for _, e := range edges {
+			if _, known := told[e.From]; !known || e.From == to || seen[e.From] {
+				continue
+			}
+			seen[e.From] = true
+			n.Edges = append(n.Edges, mapEdge(to, e))
+			if e.Kind == link.KindHost || e.Kind == link.KindLAN {
+				a, b := find(e.From), find(to)
+				site[max(a, b)] = min(a, b)
+			}
+		}
+		for from := range told { // an agent that tells of none, or not of this one yet
+			if from != to && !seen[from] {
+				n.Edges = append(n.Edges, mapEdge(to, signal.Edge{From: from, Kind: link.KindStatic, Cost: uint64(costOf(link.KindStatic))}))
+			}
+		}
+	}
+	slices.SortFunc(n.Edges, func(a, b netmap.Edge) int { return cmp.Or(cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To)) })
+	nodes, sites := make(map[string]*netmap.Node), make(map[string]*netmap.Site)
+	for id := range told {
+		nodes[id] = &netmap.Node{ID: id, Site: find(id)}
+		sites[find(id)] = &netmap.Site{ID: find(id)}
+	}
+	for _, e := range n.Edges {
+		from, to := nodes[e.From], nodes[e.To]
+		from.Up, to.Down = max(from.Up, e.Rate), max(to.Down, e.Rate)
+		if from.Site != to.Site {
+			sites[from.Site].Up, sites[to.Site].Down = max(sites[from.Site].Up, e.Rate), max(sites[to.Site].Down, e.Rate)
+		}
+	}
+	for _, node := range nodes {
+		n.Nodes = append(n.Nodes, *node)
+	}
+	for _, s := range sites {
+		n.Sites = append(n.Sites, *s)
+	}
+	slices.SortFunc(n.Nodes, func(a, b netmap.Node) int { return cmp.Compare(a.ID, b.ID) })
+	slices.SortFunc(n.Sites, func(a, b netmap.Site) int { return cmp.Compare(a.ID, b.ID) })
+	return n
+}
+
+func mapEdge(to string, e signal.Edge) netmap.Edge {
+	usual, ok := assumed[e.Kind]
+	if !ok {
+		usual = assumed[link.KindStatic]
+	}
+	edge := netmap.Edge{From: e.From, To: to, Cost: float64(e.Cost), Rate: float64(e.Rate), RTT: float64(e.RTT) / 1e6}
+	if e.Rate == 0 {
+		edge.Rate = usual.rate
+	}
+	if e.RTT == 0 {
+		edge.RTT = usual.rtt
+	}
+	return edge
+}
