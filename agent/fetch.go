@@ -142,7 +142,7 @@ func (c *clone) opener(p *peer) func(context.Context) (*p2p.Client, error) {
 		if err != nil {
 			return nil, err
 		}
-		kind, rtt := conn.Kind, conn.RTT
+		kind, rtt := kindOf(conn), conn.RTT
 		c.post(ctx, func(context.Context) {
 			if p := c.peers.byID[id]; p != nil {
 				c.want.redraw = c.want.redraw || p.linkKind != kind

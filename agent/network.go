@@ -91,6 +91,19 @@ func round(x float64) float64 {
 	return math.Round(x/unit) * unit
 }
 
+// kindOf says what kind of link it is. An address of another LAN may be reached too, and a peer that dials back be near.
+func kindOf(conn *link.Conn) string {
+	switch {
+	case conn.Kind == link.KindHost:
+		return link.KindHost
+	case conn.LAN():
+		return link.KindLAN
+	case conn.Kind == link.KindLAN:
+		return link.KindStatic
+	}
+	return conn.Kind
+}
+
 // guessKind says what kind of link there would be to a peer that offers these addresses.
 func guessKind(theirs, ours []link.Candidate) string {
 	kind := link.KindStatic
