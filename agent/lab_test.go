@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/git-arbor/arbor/agent"
+	"github.com/git-arbor/arbor/agent/status"
 	"github.com/git-arbor/arbor/config"
 )
 
@@ -149,6 +150,32 @@ func (l *lab) carried() int64 {
 	return links[0].Stats.Tx.Bytes
 }
 
+// grove makes a machine in the first LAN and others in the second, in step, whose agents have seen what the lines are like.
+func (l *lab) grove(far int) (a *machine, others []*machine) {
+	l.t.Helper()
+	a, there := l.host(1, "laptop")
+	a.init(agent.InitOptions{})
+	a.spawn(there)
+	a.online(0)
+	for i := range far {
+		m, there := l.host(2, fmt.Sprint("far", i))
+		m.join(a, agent.JoinOptions{})
+		m.spawn(there)
+		others = append(others, m)
+	}
+	all := append([]*machine{a}, others...)
+	for _, m := range all {
+		m.online(far)
+	}
+	first := noise(4 << 20)
+	a.save("first.bin", first)
+	for _, m := range others {
+		m.has("first.bin", first)
+	}
+	settled(l.t, all...)
+	return a, others
+}
+
 // TestThinLine has a large file saved in one LAN reach five machines of another: it crosses the line between once.
 func TestThinLine(t *testing.T) {
 	if !inLab(t) {
@@ -156,37 +183,68 @@ func TestThinLine(t *testing.T) {
 	}
 	const size = 64 << 20
 	l := newLab(t, "80mbit")
-	a, there := l.host(1, "laptop")
-	a.init(agent.InitOptions{})
-	a.spawn(there)
-	a.online(0)
-	machines := []*machine{a}
-	for i := range 5 {
-		m, there := l.host(2, fmt.Sprint("far", i))
-		m.join(a, agent.JoinOptions{})
-		m.spawn(there)
-		machines = append(machines, m)
-	}
-	for _, m := range machines {
-		m.online(len(machines) - 1)
-	}
-	// A first file shows the agents what the lines are like.
-	first := noise(4 << 20)
-	a.save("first.bin", first)
-	for _, m := range machines[1:] {
-		m.has("first.bin", first)
-	}
-	settled(t, machines...)
+	a, others := l.grove(5)
 	large := noise(size)
 	before, begun := l.carried(), time.Now()
 	a.save("large.bin", large)
-	for _, m := range machines[1:] {
+	for _, m := range others {
 		m.has("large.bin", large)
 	}
 	took, crossed := time.Since(begun), float64(l.carried()-before)/size
 	t.Logf("the line carried %.3f times the content; the last had it after %.2f times what one crossing takes",
 		crossed, took.Seconds()/(size/10e6))
 	if crossed > 1.03 {
+		t.Errorf("the line carried the content %.2f times", crossed)
+	}
+}
+
+// TestRelayDies kills the machine that takes a content over the thin line, with half of it there. The others go on from what
+// they have: nothing crosses the line a second time, but what the dead one had not passed on yet.
+func TestRelayDies(t *testing.T) {
+	if !inLab(t) {
+		return
+	}
+	const size = 48 << 20
+	l := newLab(t, "80mbit")
+	a, others := l.grove(3)
+	large := noise(size)
+	before := l.carried()
+	a.save("large.bin", large)
+	var relay *machine
+	a.eventually("send half of it", func() error {
+		if sent := l.carried() - before; sent < size/2 {
+			return fmt.Errorf("%d bytes are sent", sent)
+		}
+		return nil
+	})
+	for _, m := range others {
+		s, err := m.client().Status(t.Context(), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, row := range s.Transfers {
+			if row.Peer == a.name && row.State == status.TransferRunning {
+				if relay != nil {
+					t.Fatalf("%s and %s both get it from the %s", relay.name, m.name, a.name)
+				}
+				relay = m
+			}
+		}
+	}
+	if relay == nil {
+		t.Fatal("nobody gets it over the line")
+	}
+	relay.kill()
+	begun, left := time.Now(), size-(l.carried()-before)
+	for _, m := range others {
+		if m != relay {
+			m.has("large.bin", large)
+		}
+	}
+	crossed := float64(l.carried()-before) / size
+	t.Logf("%s died; the line carried %.3f times the content, and the others had it %.1f s after what was left takes",
+		relay.name, crossed, time.Since(begun).Seconds()-float64(left)/10e6)
+	if crossed > 1.03+4.0/48 {
 		t.Errorf("the line carried the content %.2f times", crossed)
 	}
 }
