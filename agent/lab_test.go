@@ -81,7 +81,7 @@ func newLab(t *testing.T, thin string) *lab {
 	}
 	dir := t.TempDir()
 	l.network = &network{domain: "arbor.test", addr: "10.9.1.1:0", ca: filepath.Join(dir, "ca.pem"), dir: dir}
-	l.network.start(t)
+	l.start(t)
 	return l
 }
 

@@ -18,6 +18,9 @@ const fairSample = 4 << 20
 // maxEdges is how many edges a vector takes.
 const maxEdges = 256
 
+// smallRTT is the round trip, in microseconds, below which it makes no difference to a plan.
+const smallRTT = 2000
+
 // planFrom is the size, in bytes, from which contents travel along a plan. Smaller ones are there before a plan would help.
 const planFrom = 1 << 20
 
@@ -54,7 +57,7 @@ func (c *clone) edge(p *peer) signal.Edge {
 		if near(told.Rate, e.Rate, 1.5) {
 			e.Rate = told.Rate
 		}
-		if near(told.RTT, e.RTT, 2) {
+		if near(told.RTT, e.RTT, 2) || told.RTT > 0 && max(told.RTT, e.RTT) < smallRTT {
 			e.RTT = told.RTT
 		}
 	}

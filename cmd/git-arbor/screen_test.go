@@ -15,7 +15,7 @@ func terminal(t *testing.T, columns, rows uint16) (far, near *os.File) {
 	t.Helper()
 	far, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
 	if err != nil {
-		t.Skipf("no pseudo-terminals here: %v", err)
+		t.Fatalf("open a pseudo-terminal: %v", err)
 	}
 	t.Cleanup(func() { far.Close() })
 	fd := int(far.Fd())

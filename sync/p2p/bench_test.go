@@ -32,7 +32,7 @@ func secured(b *testing.B) (client, server net.Conn) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	mine, theirs := socketPair(b)
+	mine, theirs := p2p.SocketPair(b)
 	c := tls.Client(mine, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS13})
 	s := tls.Server(theirs, &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{cert}, PrivateKey: private}}, MinVersion: tls.VersionTLS13})
 	done := make(chan error, 1)
@@ -100,33 +100,29 @@ func BenchmarkGet(b *testing.B) {
 
 // BenchmarkFill is GET with all that belongs to it: stored, hashed, synced to disk and placed.
 func BenchmarkFill(b *testing.B) {
-	repo, key := benchRepo(b)
-	c := benchClient(b, repo)
-	to, _ := benchRepo(b)
-	b.SetBytes(benchSize)
-	for b.Loop() {
-		b.StopTimer()
-		path, _ := to.ObjectPath(key)
-		_ = os.Chmod(filepath.Dir(path), 0o755)
-		_ = os.RemoveAll(filepath.Dir(path))
-		b.StartTimer()
-		p, err := p2p.OpenPartial(to, key, "")
-		if err != nil {
-			b.Fatal(err)
-		}
-		err = p.Fill(b.Context(), func(w io.Writer) error {
+	benchFill(b, func(c *p2p.Client, key annex.Key, p *p2p.Partial) error {
+		return p.Fill(b.Context(), func(w io.Writer) error {
 			_, err := c.Get(b.Context(), p2p.GetRequest{Key: key}, w)
 			return err
 		})
-		p.Close()
-		if err != nil {
-			b.Fatal(err)
-		}
-	}
+	})
 }
 
 // BenchmarkFillBlocks is the same in blocks.
 func BenchmarkFillBlocks(b *testing.B) {
+	benchFill(b, func(c *p2p.Client, key annex.Key, p *p2p.Partial) error {
+		o, err := c.Blocks(b.Context(), key, 0)
+		if err != nil {
+			return err
+		}
+		return p.FillBlocks(b.Context(), new(p2p.Arrivals), o.List, o.Via, func(ctx context.Context, offset int64, w io.Writer) error {
+			_, err := o.Get(ctx, offset, w)
+			return err
+		})
+	})
+}
+
+func benchFill(b *testing.B, fill func(*p2p.Client, annex.Key, *p2p.Partial) error) {
 	repo, key := benchRepo(b)
 	c := benchClient(b, repo)
 	to, _ := benchRepo(b)
@@ -141,14 +137,7 @@ func BenchmarkFillBlocks(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		o, err := c.Blocks(b.Context(), key, 0)
-		if err != nil {
-			b.Fatal(err)
-		}
-		err = p.FillBlocks(b.Context(), new(p2p.Arrivals), o.List, o.Via, func(ctx context.Context, offset int64, w io.Writer) error {
-			_, err := o.Get(ctx, offset, w)
-			return err
-		})
+		err = fill(c, key, p)
 		p.Close()
 		if err != nil {
 			b.Fatal(err)

@@ -19,29 +19,6 @@ import (
 	"github.com/git-arbor/arbor/sync/p2p"
 )
 
-// socketPair gives the two ends of a connection that buffers, as real ones do.
-func socketPair(t testing.TB) (net.Conn, net.Conn) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	a, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = a.Close()
-		_ = b.Close()
-	})
-	return a, b
-}
-
 // openServer makes the server of a repository.
 func openServer(t testing.TB, dir string) *p2p.Server {
 	t.Helper()
@@ -63,7 +40,7 @@ func openServer(t testing.TB, dir string) *p2p.Server {
 // serve gives the client's end of a session with the server, and what the server's end comes to.
 func serve(t testing.TB, s *p2p.Server) (net.Conn, <-chan error) {
 	t.Helper()
-	mine, theirs := socketPair(t)
+	mine, theirs := p2p.SocketPair(t)
 	done := make(chan error, 1)
 	go func() { done <- s.ServeAuthed(t.Context(), theirs, clientUUID) }()
 	return mine, done
@@ -235,7 +212,7 @@ func TestServeAuth(t *testing.T) {
 		return s, nil
 	}
 	begin := func() (net.Conn, <-chan error) {
-		mine, theirs := socketPair(t)
+		mine, theirs := p2p.SocketPair(t)
 		done := make(chan error, 1)
 		go func() { done <- p2p.ServeAuth(t.Context(), theirs, p2p.AuthOptions{}, choose) }()
 		return mine, done
@@ -406,7 +383,7 @@ func TestLockOutlivesTheSession(t *testing.T) {
 	}
 	s := openServer(t, dir)
 	lock := func(version string) (cancel func(), done <-chan error) {
-		mine, theirs := socketPair(t)
+		mine, theirs := p2p.SocketPair(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- s.ServeAuthed(ctx, theirs, clientUUID) }()

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// socketPair gives the two ends of a connection that buffers, as real ones do.
-func socketPair(t testing.TB) (net.Conn, net.Conn) {
+// SocketPair gives the two ends of a connection that buffers, as real ones do.
+func SocketPair(t testing.TB) (net.Conn, net.Conn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -37,7 +37,7 @@ func socketPair(t testing.TB) (net.Conn, net.Conn) {
 }
 
 func TestSilenceClosesTheConnection(t *testing.T) {
-	a, b := socketPair(t)
+	a, b := SocketPair(t)
 	w := newWire(a, 50*time.Millisecond, Limits{})
 	if _, err := w.readMessage(w.silence); !errors.Is(err, ErrSilent) {
 		t.Errorf("readMessage: %v", err)
@@ -60,7 +60,7 @@ func TestUnreadDataClosesTheConnection(t *testing.T) {
 }
 
 func TestContextClosesTheConnection(t *testing.T) {
-	a, b := socketPair(t)
+	a, b := SocketPair(t)
 	w := newWire(a, time.Hour, Limits{})
 	cause := errors.New("enough")
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -80,7 +80,7 @@ func TestContextClosesTheConnection(t *testing.T) {
 }
 
 func TestLineIsBounded(t *testing.T) {
-	a, b := socketPair(t)
+	a, b := SocketPair(t)
 	w := newWire(a, time.Minute, Limits{})
 	go func() { _, _ = io.Copy(b, strings.NewReader("ERROR "+strings.Repeat("x", 10*maxLine)+"\n")) }()
 	if _, err := w.readMessage(w.silence); !errors.Is(err, ErrProtocol) {
@@ -89,7 +89,7 @@ func TestLineIsBounded(t *testing.T) {
 }
 
 func TestShortSourceEndsTheSession(t *testing.T) {
-	a, b := socketPair(t)
+	a, b := SocketPair(t)
 	go func() { _, _ = io.Copy(io.Discard, b) }()
 	w := newWire(a, time.Minute, Limits{})
 	if err := w.sendData(t.Context(), 100, strings.NewReader("short")); !errors.Is(err, io.ErrUnexpectedEOF) || w.err() == nil {
@@ -113,7 +113,7 @@ func TestLimit(t *testing.T) {
 			done := make(chan error, 4)
 			begun := time.Now()
 			for range 2 {
-				a, b := socketPair(t)
+				a, b := SocketPair(t)
 				from, to := newWire(a, time.Minute, test.from), newWire(b, time.Minute, test.to)
 				go func() { done <- from.sendData(t.Context(), each, bytes.NewReader(make([]byte, each))) }()
 				go func() {
