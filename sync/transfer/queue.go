@@ -29,7 +29,7 @@ type Holder struct {
 	Partial bool    // it is still receiving the content, or about to, and passes on what it has
 }
 
-// Options are what a Queue works with. Functions may be called by several goroutines at once.
+// Options are what a Queue works with. Functions may be called by several goroutines at once; they must not call the queue.
 type Options struct {
 	Repo *annex.Repo // required
 
@@ -82,6 +82,8 @@ const (
 type Queue struct {
 	o    Options
 	wake chan struct{} // 1 long: something changed, Run must look
+
+	deciding sync.Mutex // taken before mu: after decide every job is offered, also those that another was deciding
 
 	mu        sync.Mutex
 	jobs      map[annex.Key]*job

@@ -175,6 +175,8 @@ func (q *Queue) reconsider(j *job) {
 
 // decide offers the jobs that need it to holders. It calls Options' functions, so it must not hold the mutex meanwhile.
 func (q *Queue) decide() {
+	q.deciding.Lock()
+	defer q.deciding.Unlock()
 	q.mu.Lock()
 	now := time.Now()
 	if q.stale || !q.retry.IsZero() && !now.Before(q.retry) {
