@@ -113,6 +113,8 @@ func TestOneAgentForAClone(t *testing.T) {
 	a, b := n.machine(t, "laptop"), n.machine(t, "intruder")
 	a.init(agent.InitOptions{Plain: true})
 	a.start()
+	a.save("file", "1")
+	a.commits("1") // it has the clone
 	err := agent.Run(t.Context(), agent.Options{Paths: a.paths, Log: a.log()})
 	if err == nil || !strings.Contains(err.Error(), "another agent") {
 		t.Errorf("a second agent on the same state: %v", err)
@@ -124,8 +126,8 @@ func TestOneAgentForAClone(t *testing.T) {
 	if w := b.warned("clone-unusable"); !strings.Contains(w.Text, "another agent") {
 		t.Errorf("a second agent on the same clone: %+v", w)
 	}
-	a.save("file", "1")
-	a.commits("1")
+	a.save("file", "2")
+	a.commits("2")
 }
 
 func TestOtherClonesGoOn(t *testing.T) {
