@@ -165,7 +165,9 @@ func TestMuchApart(t *testing.T) {
 	}
 }
 
-// TestSameMoment has three machines save different files at the same moment, over and over.
+// TestSameMoment has three machines save different files at the same moment, over and over. How many merges that takes
+// depends on who hears of whom first: mostly three or four a round. Machines that merged each other's merges without end
+// would make hundreds.
 func TestSameMoment(t *testing.T) {
 	const rounds = 10
 	ms := newGrove(t, agent.InitOptions{Plain: true}, "laptop", "desktop", "nas")
@@ -187,7 +189,7 @@ func TestSameMoment(t *testing.T) {
 	only(t, want, ms...)
 	merges := ms[0].git("rev-list", "--count", "--merges", "HEAD")
 	t.Logf("%s merges in %d rounds", merges, rounds)
-	if n, err := strconv.Atoi(merges); err != nil || n > 4*rounds {
+	if n, err := strconv.Atoi(merges); err != nil || n > 10*rounds {
 		t.Errorf("%s merges in %d rounds", merges, rounds)
 	}
 }
