@@ -107,7 +107,6 @@ func (l *lab) host(lan int, name string) (m *machine, there func(*exec.Cmd)) {
 	l.run("ip netns add " + name)
 	l.run(router + "ip link add " + name + " mtu 9000 type veth peer name eth0")
 	l.run(router + "ip link set " + name + " master lan up")
-	// The other end goes by the process that holds the namespace open, for names are known in one mount namespace only.
 	l.run(router + "ip link set eth0 netns " + name)
 	l.run("ip netns exec " + name + " ip link set lo up")
 	l.run("ip netns exec " + name + " ip link set eth0 mtu 9000 up")
