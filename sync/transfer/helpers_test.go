@@ -189,6 +189,23 @@ func newNetwork(t testing.TB, peers map[string]peer) *network {
 
 var errUnreachable = errors.New("no route to host")
 
+// socketPair gives the two ends of a connection that buffers, as real ones do.
+func socketPair() (mine, theirs net.Conn, err error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, nil, err
+	}
+	defer l.Close()
+	if mine, err = net.Dial("tcp", l.Addr().String()); err != nil {
+		return nil, nil, err
+	}
+	if theirs, err = l.Accept(); err != nil {
+		mine.Close()
+		return nil, nil, err
+	}
+	return mine, theirs, nil
+}
+
 func (n *network) dial(ctx context.Context, name string) (*p2p.Client, error) {
 	n.mu.Lock()
 	serve := n.peers[name]
@@ -197,16 +214,7 @@ func (n *network) dial(ctx context.Context, name string) (*p2p.Client, error) {
 	if serve == nil {
 		return nil, errUnreachable
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	defer l.Close()
-	mine, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		return nil, err
-	}
-	theirs, err := l.Accept()
+	mine, theirs, err := socketPair()
 	if err != nil {
 		return nil, err
 	}

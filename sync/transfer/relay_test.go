@@ -180,16 +180,7 @@ func (n *node) dial(ctx context.Context, name string) (*p2p.Client, error) {
 	if serve == nil {
 		return nil, errUnreachable
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, err
-	}
-	defer l.Close()
-	mine, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		return nil, err
-	}
-	theirs, err := l.Accept()
+	mine, theirs, err := socketPair()
 	if err != nil {
 		return nil, err
 	}
