@@ -51,6 +51,7 @@ type Client struct {
 	maxStanza int    // bytes
 	events    chan Event
 	out       *outbox
+	moved     chan struct{} // 1 long: NetworkChanged was called
 	handled   atomic.Uint32 // stanzas of the session that were handled
 
 	// Owned by Run, and lent to the reader of the session that it serves.
@@ -96,6 +97,7 @@ func New(opt Options) (*Client, error) {
 		maxStanza: maxStanza,
 		events:    make(chan Event, 256),
 		out:       newOutbox(opt.Priority),
+		moved:     make(chan struct{}, 1),
 		roster:    map[string]RosterItem{},
 	}, nil
 }
@@ -123,14 +125,29 @@ func (c *Client) Run(ctx context.Context) error {
 		if c.emit(ctx, Offline{Err: err, Reason: reason, Retry: retry}) != nil {
 			break
 		}
+		moved := c.moved
+		if reason != ReasonNetwork { // another network makes no difference
+			moved = nil
+		}
 		timer := time.NewTimer(retry)
 		select {
 		case <-timer.C:
+		case <-moved:
+			back = backoff{}
 		case <-ctx.Done():
-			timer.Stop()
 		}
+		timer.Stop()
 	}
 	return ctx.Err()
+}
+
+// NetworkChanged says that this machine's addresses are others than before: a session over an address that is gone is begun anew at
+// once, any other is asked for a sign of life, and without one the next attempt is made now.
+func (c *Client) NetworkChanged() {
+	select {
+	case c.moved <- struct{}{}:
+	default:
+	}
 }
 
 // concede finds the reason of a failure and gives up what must not be taken into

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -117,4 +118,17 @@ func defaultDial(ctx context.Context, network, address string) (net.Conn, error)
 		Control:         setUserTimeout,
 	}
 	return d.DialContext(ctx, network, address)
+}
+
+// stranded reports whether no interface has the connection's local address any more.
+func stranded(conn net.Conn) bool {
+	local, ok := conn.LocalAddr().(*net.TCPAddr)
+	if !ok {
+		return false
+	}
+	addrs, err := net.InterfaceAddrs()
+	return err == nil && !slices.ContainsFunc(addrs, func(a net.Addr) bool {
+		n, ok := a.(*net.IPNet)
+		return ok && (n.IP.Equal(local.IP) || n.IP.IsLoopback() && n.Contains(local.IP))
+	})
 }

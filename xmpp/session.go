@@ -24,8 +24,9 @@ type timing struct {
 var defaultTiming = timing{ack: 10 * time.Second, idle: 90 * time.Second, write: 30 * time.Second, leave: time.Second, retry: 2 * time.Hour}
 
 var (
-	errSilent = errors.New("the server does not answer")
-	errWrite  = errors.New("write to the server")
+	errSilent   = errors.New("the server does not answer")
+	errStranded = errors.New("the address of the connection is gone")
+	errWrite    = errors.New("write to the server")
 )
 
 // session serves one connection that is logged in.
@@ -155,6 +156,11 @@ func (s *session) write(ctx context.Context) error {
 		timer.Reset(wait)
 		select {
 		case <-s.c.out.wake:
+		case <-s.c.moved:
+			if stranded(s.raw) {
+				return errStranded
+			}
+			s.c.out.probe(time.Now())
 		case <-timer.C:
 		case <-ctx.Done():
 		}

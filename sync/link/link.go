@@ -32,6 +32,7 @@ const (
 	KindLAN      = "lan"       // address of a network interface
 	KindStatic   = "static"    // from the configuration
 	KindDialBack = "dial-back" // of a link only: the peer dialled because it was asked to
+	KindNone     = "none"      // of no link: the peer could not be reached
 )
 
 // Errors to be tested with errors.Is.

@@ -1,9 +1,12 @@
 package link
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strings"
@@ -54,4 +57,31 @@ func hostID() string {
 	namespace, _ := os.Readlink("/proc/self/ns/net")
 	sum := sha256.Sum256(fmt.Appendf(nil, "arbor host v1\x00%s\x00%s\x00%d", strings.TrimSpace(string(boot)), namespace, os.Getuid()))
 	return hex.EncodeToString(sum[:16])
+}
+
+// addressEvents calls event after each change of the addresses of interfaces, as rtnetlink(7) tells it, until ctx ends.
+func addressEvents(ctx context.Context, event func()) error {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
+	if err != nil {
+		return fmt.Errorf("open netlink: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), "netlink")
+	defer f.Close()
+	groups := uint32(unix.RTMGRP_LINK | unix.RTMGRP_IPV4_IFADDR | unix.RTMGRP_IPV6_IFADDR)
+	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK, Groups: groups}); err != nil {
+		return fmt.Errorf("bind netlink: %w", err)
+	}
+	defer context.AfterFunc(ctx, func() { f.Close() })()
+	// What is told does not matter, nor what is lost of it: the addresses are looked up.
+	buf := make([]byte, 64<<10)
+	for {
+		_, err := f.Read(buf)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil && !errors.Is(err, unix.ENOBUFS) && !errors.Is(err, io.EOF):
+			return fmt.Errorf("read netlink: %w", err)
+		}
+		event()
+	}
 }

@@ -3,6 +3,7 @@
 package link
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -29,4 +30,10 @@ func hostID() string {
 	}
 	sum := sha256.Sum256(fmt.Appendf(nil, "arbor host v1\x00%s\x00%d", name, os.Getuid()))
 	return hex.EncodeToString(sum[:16])
+}
+
+// addressEvents only waits: the system does not tell.
+func addressEvents(ctx context.Context, _ func()) error {
+	<-ctx.Done()
+	return ctx.Err()
 }
