@@ -15,6 +15,7 @@ const (
 	taskSync                  // the slow timer: ask every peer, whatever the signals said
 	taskSave                  // write the state file
 	taskShowQueue             // show what the queue will do next
+	taskProbe                 // measure links that were not used yet
 	tasks
 )
 

@@ -79,6 +79,14 @@ func Run(ctx context.Context, opt Options) error {
 	g.Go(func() error { return a.tellManager(ctx) })
 	g.Go(func() error { return a.keepLimits(ctx) })
 	g.Go(func() error {
+		err := a.node.WatchAddresses(ctx, func() { a.networkChanged(ctx) })
+		if ctx.Err() == nil { // the slow timer tells of a new network then
+			a.log.Warn("watch addresses", "err", err)
+			return nil
+		}
+		return err
+	})
+	g.Go(func() error {
 		a.apply(ctx, a.conf)
 		for {
 			select {
@@ -128,6 +136,9 @@ func newAgent(opt Options) (*agent, error) {
 		opt: opt, log: opt.Log, conf: conf, store: status.NewStore(), hooks: make(chan hookCall, 64),
 		clones: make(map[string]running), open: make(map[*clone]*grove.Grove), trusted: make(map[grove.DeviceID]bool),
 		sessions: sessions{all: make(map[*session]struct{})},
+	}
+	if a.opt.ProbeAfter <= 0 {
+		a.opt.ProbeAfter = DefaultProbeAfter
 	}
 	if a.device, err = grove.LoadDevice(opt.Paths.State); err != nil {
 		return nil, fmt.Errorf("load device key: %w", err)

@@ -298,6 +298,8 @@ func (c *clone) task(ctx context.Context, t task) {
 		c.want.recordDue = true
 	case taskShowQueue:
 		c.showQueue()
+	case taskProbe:
+		c.probe()
 	case taskSync:
 		c.syncAll(ctx)
 		c.agenda.in(taskSync, c.agent.interval())

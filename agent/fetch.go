@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -140,15 +141,13 @@ func (c *clone) opener(p *peer) func(context.Context) (*p2p.Client, error) {
 		}
 		conn, err := a.node.Dial(ctx, id.device, cands, link.ServiceP2P, ask)
 		if err != nil {
+			if online && errors.Is(err, link.ErrUnreachable) {
+				c.post(ctx, func(context.Context) { c.dialled(id, link.KindNone, 0) })
+			}
 			return nil, err
 		}
 		kind, rtt := kindOf(conn), conn.RTT
-		c.post(ctx, func(context.Context) {
-			if p := c.peers.byID[id]; p != nil {
-				c.want.redraw = c.want.redraw || p.linkKind != kind
-				p.linkKind, p.rtt = kind, rtt
-			}
-		})
+		c.post(ctx, func(context.Context) { c.dialled(id, kind, rtt) })
 		return p2p.NewClient(ctx, conn, p2p.ClientOptions{
 			Self: self, Token: id.clone, Limits: a.limits.link(id.device, name, conn.LAN()),
 		})

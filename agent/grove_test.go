@@ -97,6 +97,8 @@ type machine struct {
 	kill  func() // the agent that was spawned
 	pid   int    // likewise
 
+	probeAfter time.Duration
+
 	control *control.Client
 }
 
@@ -128,7 +130,9 @@ func (m *machine) start() {
 	m.t.Helper()
 	ready := make(chan struct{})
 	m.stop = background(m.t, func(ctx context.Context) error {
-		return agent.Run(ctx, agent.Options{Paths: m.paths, Version: "test", Log: m.log(), Ready: func() { close(ready) }})
+		return agent.Run(ctx, agent.Options{
+			Paths: m.paths, Version: "test", Log: m.log(), Ready: func() { close(ready) }, ProbeAfter: m.probeAfter,
+		})
 	})
 	select {
 	case <-ready:

@@ -13,6 +13,7 @@ import (
 	"github.com/git-arbor/arbor/agent/status"
 	"github.com/git-arbor/arbor/sync/annex"
 	"github.com/git-arbor/arbor/sync/gitrepo"
+	"github.com/git-arbor/arbor/sync/link"
 )
 
 const (
@@ -201,9 +202,13 @@ func trimBranch(ref string) string {
 
 // cameOnline greets a peer that was not there: what was said meanwhile, it has missed.
 func (c *clone) cameOnline(ctx context.Context, p *peer) {
+	if p.linkKind == link.KindNone {
+		p.linkKind = ""
+	}
 	c.want.holdersChanged(c.peers.all())
 	c.want.online = append(c.want.online, p.id.clone)
 	c.agenda.in(taskPublish, publishDelay)
+	c.planProbe()
 	if v, err := c.vector(); err == nil { // in case the server kept an older one from us
 		c.tell(ctx, v.Fit(c.id), []*peer{p})
 	}

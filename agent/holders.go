@@ -89,6 +89,13 @@ func (h *holders) came(clone string, rate float64) {
 	h.rates[clone] = rate
 }
 
+// forgetRate forgets what a peer has brought.
+func (h *holders) forgetRate(clone string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.rates, clone)
+}
+
 // rateFrom returns what a peer has brought, in bytes a second; 0 when that was never seen.
 func (h *holders) rateFrom(clone string) float64 {
 	h.mu.Lock()

@@ -40,6 +40,8 @@ func costOf(kind string) int {
 		return 100
 	case link.KindLAN:
 		return 150
+	case link.KindNone:
+		return 1000
 	}
 	return 200
 }
@@ -182,6 +184,9 @@ func drawMap(told map[string][]signal.Edge) netmap.Network {
 				continue
 			}
 			seen[e.From] = true
+			if e.Kind == link.KindNone {
+				continue
+			}
 			n.Edges = append(n.Edges, mapEdge(to, e))
 			if e.Kind == link.KindHost || e.Kind == link.KindLAN {
 				a, b := find(e.From), find(to)

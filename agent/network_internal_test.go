@@ -97,3 +97,14 @@ func TestSameNetwork(t *testing.T) {
 		}
 	}
 }
+
+// TestDrawMapWithoutLink leaves out what a clone says cannot be reached, in that direction.
+func TestDrawMapWithoutLink(t *testing.T) {
+	n := drawMap(map[string][]signal.Edge{
+		"a": {{From: "b", Kind: link.KindNone, Cost: 1000}},
+		"b": {{From: "a", Kind: link.KindDialBack, Cost: 200}},
+	})
+	if len(n.Edges) != 1 || n.Edges[0].From != "a" || n.Edges[0].To != "b" {
+		t.Errorf("the map is %+v", n.Edges)
+	}
+}

@@ -2,9 +2,13 @@ package agent
 
 import (
 	"log/slog"
+	"time"
 
 	"github.com/git-arbor/arbor/config"
 )
+
+// DefaultProbeAfter is the default of Options.ProbeAfter.
+const DefaultProbeAfter = 30 * time.Second
 
 // Options say where an agent lives and whom it tells of its state.
 type Options struct {
@@ -14,6 +18,8 @@ type Options struct {
 	Reload  <-chan struct{} // each receive reloads the configuration (SIGHUP); may be nil
 	Ready   func()          // called once, when the control socket answers; may be nil
 	State   func(string)    // one line for the service manager whenever it changes; may be nil
+
+	ProbeAfter time.Duration // quiet after which a link that was not used yet is measured; 0 is DefaultProbeAfter
 }
 
 // InitOptions say which repository becomes a clone of a new grove.

@@ -42,9 +42,10 @@ type peer struct {
 	links    []link.Candidate
 	keys     map[annex.Key]bool // contents it said it has
 	seen     time.Time
-	linkKind string        // of the newest link to it
+	linkKind string        // of the newest link to it; link.KindNone when none could be made
 	rtt      time.Duration // of that link
 	edge     signal.Edge   // what was last told of getting contents from it
+	probed   bool          // a probe was sent that way
 
 	fetching bool
 	failures int           // fetches in a row that failed

@@ -226,9 +226,13 @@ func (c *clone) receiveVector(ctx context.Context, p *peer, v signal.Vector) {
 	c.want.redraw = c.want.redraw || !slices.Equal(p.vector.Edges, v.Edges)
 	p.vector = v
 	p.told++
+	before := p.links
 	p.links = nil
 	for _, l := range v.Links {
 		p.links = append(p.links, link.Candidate(l))
+	}
+	if before != nil && !slices.Equal(before, p.links) { // it has moved
+		c.remeasure(p)
 	}
 	c.agenda.in(taskSave, saveDelay)
 	for ref, h := range v.Heads {
