@@ -18,6 +18,7 @@ const (
 	kindLogRequest  kind = 6
 	kindLog         kind = 7
 	kindSyncRequest kind = 8
+	kindPushed      kind = 9
 )
 
 // Limits of the parts of a body. The size of the whole is bounded by MaxSealed.
@@ -82,13 +83,15 @@ type Link struct {
 	HostID   string `cbor:"4,keyasint,omitempty"`
 }
 
-// An Edge is what the sender has found out about getting content from another clone.
+// An Edge is what the sender has found out about getting content from another clone or a remote, or about putting content to
+// a remote.
 type Edge struct {
-	From string `cbor:"1,keyasint"`           // clone id
-	Kind string `cbor:"2,keyasint"`           // of the link: "host", "lan", "static", "dial-back"
+	From string `cbor:"1,keyasint,omitempty"` // id of the clone or remote; "" when To is set
+	Kind string `cbor:"2,keyasint"`           // of the link: "host", "lan", "static", "dial-back", "none", "remote"
 	Cost uint64 `cbor:"3,keyasint"`           // as git-annex counts: 100 local … 200 network … 1000
 	Rate uint64 `cbor:"4,keyasint,omitempty"` // goodput in bytes a second; 0: not measured
 	RTT  uint64 `cbor:"5,keyasint,omitempty"` // in microseconds; 0: not measured
+	To   string `cbor:"6,keyasint,omitempty"` // id of the remote
 }
 
 // A Vector is the state of a clone: the last one is always true, whatever was
@@ -120,12 +123,20 @@ type Announce struct {
 
 // Have says that the content of keys arrived.
 type Have struct {
-	Keys []string `cbor:"1,keyasint"`
+	Keys   []string `cbor:"1,keyasint"`
+	Remote string   `cbor:"2,keyasint,omitempty"` // id of the remote that has it now; "": the sender has
 }
 
 // Drop says that the content of keys is gone.
 type Drop struct {
-	Keys []string `cbor:"1,keyasint"`
+	Keys   []string `cbor:"1,keyasint"`
+	Remote string   `cbor:"2,keyasint,omitempty"` // id of the remote that has it no more; "": the sender has not
+}
+
+// Pushed says where the branches of a remote are now.
+type Pushed struct {
+	Remote string          `cbor:"1,keyasint"` // id of the remote
+	Heads  map[string]Hash `cbor:"2,keyasint"` // full reference names as the clones have them
 }
 
 // DialBack asks the receiver, who could not be dialled, to dial the sender.
@@ -154,15 +165,11 @@ func (DialBack) kind() kind    { return kindDialBack }
 func (LogRequest) kind() kind  { return kindLogRequest }
 func (Log) kind() kind         { return kindLog }
 func (SyncRequest) kind() kind { return kindSyncRequest }
+func (Pushed) kind() kind      { return kindPushed }
 
 func (v Vector) check() error {
-	if len(v.Heads) > maxHeads {
-		return fmt.Errorf("%d heads, more than %d", len(v.Heads), maxHeads)
-	}
-	for name := range v.Heads {
-		if err := checkString("reference", name, 1, maxRef); err != nil {
-			return err
-		}
+	if err := checkHeads(v.Heads); err != nil {
+		return err
 	}
 	if err := checkString("HEAD", v.Head, 0, maxRef); err != nil {
 		return err
@@ -186,8 +193,21 @@ func (a Announce) check() error {
 	return checkKeys(a.Keys)
 }
 
-func (h Have) check() error { return checkKeys(h.Keys) }
-func (d Drop) check() error { return checkKeys(d.Keys) }
+func (h Have) check() error {
+	if err := checkString("remote's id", h.Remote, 0, maxClone); err != nil {
+		return err
+	}
+	return checkKeys(h.Keys)
+}
+
+func (d Drop) check() error { return Have(d).check() }
+
+func (p Pushed) check() error {
+	if err := checkString("remote's id", p.Remote, 1, maxClone); err != nil {
+		return err
+	}
+	return checkHeads(p.Heads)
+}
 
 func (d DialBack) check() error {
 	if err := checkString("service", d.Service, 1, maxAddr); err != nil {
@@ -203,6 +223,18 @@ func (SyncRequest) check() error { return nil }
 func checkString(what, s string, least, most int) error {
 	if len(s) < least || len(s) > most {
 		return fmt.Errorf("%s of %d bytes, not %d to %d", what, len(s), least, most)
+	}
+	return nil
+}
+
+func checkHeads(heads map[string]Hash) error {
+	if len(heads) > maxHeads {
+		return fmt.Errorf("%d heads, more than %d", len(heads), maxHeads)
+	}
+	for name := range heads {
+		if err := checkString("reference", name, 1, maxRef); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -224,7 +256,10 @@ func checkEdges(edges []Edge) error {
 		return fmt.Errorf("%d edges, more than %d", len(edges), maxEdges)
 	}
 	for _, e := range edges {
-		if err := checkString("clone id", e.From, 1, maxClone); err != nil {
+		if (e.From == "") == (e.To == "") {
+			return fmt.Errorf("an edge from %q to %q: one of them is the sender", e.From, e.To)
+		}
+		if err := checkString("clone id", e.From+e.To, 1, maxClone); err != nil {
 			return err
 		}
 		if err := checkString("kind of link", e.Kind, 1, maxAddr); err != nil {

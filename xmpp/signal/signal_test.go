@@ -60,10 +60,14 @@ func links() *rapid.Generator[[]signal.Link] {
 
 func edges() *rapid.Generator[[]signal.Edge] {
 	return rapid.SliceOfN(rapid.Custom(func(t *rapid.T) signal.Edge {
-		return signal.Edge{
+		e := signal.Edge{
 			From: name("from", 36).Draw(t, "from"), Kind: name("kind", 8).Draw(t, "kind"),
 			Cost: rapid.Uint64().Draw(t, "cost"), Rate: rapid.Uint64().Draw(t, "rate"), RTT: rapid.Uint64().Draw(t, "rtt"),
 		}
+		if rapid.Bool().Draw(t, "to a remote") {
+			e.From, e.To = "", e.From
+		}
+		return e
 	}), 0, 40)
 }
 
@@ -84,9 +88,10 @@ func vector() *rapid.Generator[signal.Vector] {
 }
 
 func body() *rapid.Generator[signal.Body] {
+	remote := rapid.SampledFrom([]string{"", "a remote"})
 	keys := rapid.SliceOfN(name("key", 80), 0, 20)
 	return rapid.Custom(func(t *rapid.T) signal.Body {
-		switch rapid.IntRange(0, 7).Draw(t, "kind") {
+		switch rapid.IntRange(0, 8).Draw(t, "kind") {
 		case 0:
 			return vector().Draw(t, "vector")
 		case 1:
@@ -96,9 +101,9 @@ func body() *rapid.Generator[signal.Body] {
 				Keys: keys.Draw(t, "keys"), Merged: rapid.SliceOfN(hash(), 0, 5).Draw(t, "merged"),
 			}
 		case 2:
-			return signal.Have{Keys: keys.Draw(t, "keys")}
+			return signal.Have{Keys: keys.Draw(t, "keys"), Remote: remote.Draw(t, "remote")}
 		case 3:
-			return signal.Drop{Keys: keys.Draw(t, "keys")}
+			return signal.Drop{Keys: keys.Draw(t, "keys"), Remote: remote.Draw(t, "remote")}
 		case 4:
 			return signal.DialBack{
 				Ticket: signal.Ticket{1, rapid.Byte().Draw(t, "ticket")}, Service: name("service", 20).Draw(t, "service"),
@@ -108,6 +113,10 @@ func body() *rapid.Generator[signal.Body] {
 			return signal.LogRequest{}
 		case 6:
 			return signal.Log{Entries: bytesOf(9000).Draw(t, "entries")}
+		case 7:
+			return signal.Pushed{
+				Remote: name("remote", 36).Draw(t, "remote"), Heads: rapid.MapOfN(name("ref", 40), hash(), 0, 12).Draw(t, "heads"),
+			}
 		default:
 			return signal.SyncRequest{}
 		}
@@ -284,6 +293,9 @@ func TestSealRefuses(t *testing.T) {
 		{"no sequence number", signal.Signal{Clone: "c", Time: when, Body: signal.SyncRequest{}}, signal.ErrMalformed},
 		{"too many keys", simple(signal.Have{Keys: many}), signal.ErrMalformed},
 		{"empty key", simple(signal.Have{Keys: []string{""}}), signal.ErrMalformed},
+		{"edge from nobody", simple(signal.Vector{Edges: []signal.Edge{{Kind: "lan"}}}), signal.ErrMalformed},
+		{"edge of strangers", simple(signal.Vector{Edges: []signal.Edge{{From: "a", To: "b", Kind: "lan"}}}), signal.ErrMalformed},
+		{"push to nothing", simple(signal.Pushed{Heads: map[string]signal.Hash{"refs/heads/main": {1}}}), signal.ErrMalformed},
 		{"long reference", simple(signal.Announce{Ref: strings.Repeat("r", 1025)}), signal.ErrMalformed},
 		{"big pack", simple(signal.Announce{Ref: "r", Pack: make([]byte, signal.MaxSealed)}), signal.ErrTooBig},
 		{"big vector", simple(signal.Vector{Heads: heads}), signal.ErrTooBig},
