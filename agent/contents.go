@@ -32,6 +32,7 @@ type contents struct {
 	online    []string                      // clones that came online
 	records   []annex.Location              // not yet in the location log
 	recordDue bool
+	copies    *copies
 
 	*holders
 }
@@ -40,7 +41,7 @@ func newContents(state *cloneState) contents {
 	w := contents{
 		named: make(map[annex.Key]int), missing: make(map[annex.Key]map[string]bool), behind: make(map[annex.Key]map[string]bool),
 		urgent: make(map[annex.Key]bool), cancelled: make(map[annex.Key]bool), paused: newDevices(state.PausedPeers),
-		holders: newHolders(),
+		copies: new(copies), holders: newHolders(),
 	}
 	for _, k := range parseKeys(state.Asked) {
 		w.urgent[k] = true
@@ -114,7 +115,7 @@ func (c *clone) openQueue() {
 	if c.annex == nil {
 		return
 	}
-	repo, holders, log := c.annex, c.want.holders, c.log
+	repo, holders, copies, log := c.annex, c.want.holders, c.want.copies, c.log
 	c.passing = new(p2p.Arrivals)
 	c.names = holders.nameOf
 	c.queue = transfer.New(transfer.Options{
@@ -128,6 +129,7 @@ func (c *clone) openQueue() {
 		},
 		Arrivals: c.passing,
 		Open:     c.openSession,
+		Local:    func(k annex.Key) []string { return copies.of(k, repo) },
 		Event:    func(e transfer.Event) { c.transferred(holders, e) },
 		Log:      log,
 	})
@@ -163,7 +165,7 @@ func (c *clone) transferred(holders *holders, e transfer.Event) {
 	c.asked.told(e)
 	switch e.State {
 	case transfer.Running:
-		if e.Bytes >= fairSample {
+		if e.Bytes >= fairSample && e.Clone != "" {
 			holders.came(e.Clone, e.Rate)
 		}
 		row.Why = holders.why(e.Job.Key, e.Clone)
@@ -208,6 +210,7 @@ func (c *clone) wantFrom(ctx context.Context, from, to gitrepo.Hash, told ...ann
 			if ch.New.Mode.IsRegular() {
 				note(c.want.behind, k, ch.Path)
 			}
+			c.want.copies.add(k)
 			here = append(here, k)
 		default:
 			note(c.want.missing, k, ch.Path)
@@ -296,6 +299,7 @@ func (c *clone) contents(ctx context.Context) error {
 // arrived takes contents that the queue has placed.
 func (c *clone) arrived(ctx context.Context, came []annex.Key) {
 	for _, k := range came {
+		c.want.copies.add(k)
 		for p := range c.want.missing[k] {
 			note(c.want.behind, k, p)
 		}
