@@ -301,3 +301,25 @@ func TestEventsAreFew(t *testing.T) {
 		last = e.Bytes
 	}
 }
+
+// TestFailedTakeTurns: two cheap holders that fail, each ready again when the other has failed, do not keep a job from a dear one.
+func TestFailedTakeTurns(t *testing.T) {
+	from := newClone(t)
+	key := from.put(t, random(2*mib, 1))[0]
+	for name, bad := range map[string]peer{"sessions": nil, "contents": faults(nil)["absent"]} {
+		t.Run(name, func(t *testing.T) {
+			to := newClone(t)
+			n := newNetwork(t, map[string]peer{"bad": bad, "worse": bad, "dear": honest(from, p2p.Limits{})})
+			n.costs["dear"] = 1
+			o := optionsFor(to, n)
+			o.Retry = transfer.Retry{First: 1, Longest: 1} // they are ready at once
+			q := startQueue(t, o)
+			q.Add(jobs(key)...)
+			q.awaitPresent(t, 1)
+			q.stop()
+			if bad, worse := n.opened["bad"], n.opened["worse"]; bad > 1 || worse > 1 {
+				t.Errorf("the others were asked %d and %d times", bad, worse)
+			}
+		})
+	}
+}

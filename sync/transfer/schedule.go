@@ -97,6 +97,7 @@ type holder struct {
 	idle     []idleSession
 	proven   bool // a session was begun after the last failure
 	failure  failure
+	failedBy uint64 // Queue.seq at the last failure
 }
 
 // idleSession waits for the next worker.
@@ -233,7 +234,15 @@ func (q *Queue) retryAt(t time.Time) {
 	}
 }
 
-// offer offers a job to the cheapest holders that may be asked now, or notes when one may.
+// failedFor says whether a clone has failed to give a job's content, or has failed as a holder while the job was there. Others go
+// before it: else two cheap ones that fail in turns, each ready again when the other has failed, would keep a job for ever.
+func (q *Queue) failedFor(j *job, clone string) bool {
+	h, known := q.holders[clone]
+	return j.failed[clone].count > 0 || known && h.failure.count > 0 && j.seq <= h.failedBy
+}
+
+// offer offers a job to those holders that may be asked now who never failed, if there are any, and of these to the cheapest; or
+// notes when one may be asked.
 func (q *Queue) offer(j *job, local bool, holders []Holder, now time.Time) {
 	if j.notBefore.After(now) {
 		q.retryAt(j.notBefore)
@@ -242,8 +251,8 @@ func (q *Queue) offer(j *job, local bool, holders []Holder, now time.Time) {
 	if local {
 		holders = append([]Holder{{Clone: here, Cost: -1}}, holders...)
 	}
-	best, found := 0, false
-	usable := holders[:0:0]
+	var usable, best []Holder
+	bestFailed := false
 	for _, h := range holders {
 		if j.excludes(h) {
 			continue
@@ -257,15 +266,16 @@ func (q *Queue) offer(j *job, local bool, holders []Holder, now time.Time) {
 			continue
 		}
 		usable = append(usable, h)
-		if !found || h.Cost < best {
-			best, found = h.Cost, true
+		failed := q.failedFor(j, h.Clone)
+		switch {
+		case len(best) == 0, !failed && bestFailed, failed == bestFailed && h.Cost < best[0].Cost:
+			best, bestFailed = []Holder{h}, failed
+		case failed == bestFailed && h.Cost == best[0].Cost:
+			best = append(best, h)
 		}
 	}
 	j.usable = usable
-	for _, h := range usable {
-		if h.Cost != best {
-			continue
-		}
+	for _, h := range best {
 		known, ok := q.holders[h.Clone]
 		if !ok {
 			known = &holder{clone: h.Clone}

@@ -124,7 +124,7 @@ func (w *worker) holderFailed() {
 	if !w.h.failure.until.After(now) {
 		w.h.failure = w.h.failure.again(now, q.o.Retry)
 	}
-	w.h.proven = false
+	w.h.proven, w.h.failedBy = false, q.seq
 	for _, s := range w.h.idle {
 		_ = s.client.Close()
 	}
