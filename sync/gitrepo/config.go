@@ -23,6 +23,28 @@ func (r *Repo) Config(key string) string {
 	return r.conf.values[key]
 }
 
+// ConfigSections returns the variables of each subsection of a section: of "remote", by the name of the remote, those such as
+// "url", in lower case, with their last values. Any goroutine may call it.
+func (r *Repo) ConfigSections(section string) map[string]map[string]string {
+	r.confMu.Lock()
+	defer r.confMu.Unlock()
+	sections := make(map[string]map[string]string)
+	for key, value := range r.conf.values {
+		name, ok := strings.CutPrefix(key, section+".")
+		at := strings.LastIndexByte(name, '.')
+		if !ok || at < 0 {
+			continue
+		}
+		variables := sections[name[:at]]
+		if variables == nil {
+			variables = make(map[string]string)
+			sections[name[:at]] = variables
+		}
+		variables[name[at+1:]] = value
+	}
+	return sections
+}
+
 // ConfigBool reads a boolean as git does; unset or not a boolean gives def.
 func (r *Repo) ConfigBool(key string, def bool) bool {
 	r.confMu.Lock()
@@ -34,6 +56,7 @@ func (r *Repo) ConfigBool(key string, def bool) bool {
 	return parseBool(v, def)
 }
 
+// parseBool reads the value of a boolean as git does; what is none gives def.
 func parseBool(v string, def bool) bool {
 	switch strings.ToLower(v) {
 	case "true", "yes", "on":

@@ -22,6 +22,15 @@ var fsckLegacy = []string{
 	"missingTaggerEntry", "badFilemode",
 }
 
+// fetchArgs are the arguments of every fetch, after those of git itself.
+func fetchArgs(git ...string) []string {
+	args := append(git, "-c", "fetch.fsckObjects=true", "-c", "fetch.writeCommitGraph=false", "-c", "core.fsync=committed,loose-object")
+	for _, id := range fsckLegacy {
+		args = append(args, "-c", "fetch.fsck."+id+"=ignore")
+	}
+	return append(args, "fetch", "--quiet", "--no-write-fetch-head", "--no-auto-maintenance", "--no-recurse-submodules", "--no-show-forced-updates")
+}
+
 // Fetch brings the branches of the peer that speaks git-upload-pack on conn to refs/remotes/<peer>/*, its tags to
 // refs/tags where that name is free (and all of them to refs/arbor/<peer>/tags/*, where git gc finds them), and returns the peer's references under their own names ("refs/heads/main").
 // What arrives is checked by git. It closes conn. Any goroutine may call it.
@@ -31,16 +40,8 @@ func (r *Repo) Fetch(ctx context.Context, peer string, conn io.ReadWriteCloser) 
 		return nil, fmt.Errorf("fetch: bad peer name %q", peer)
 	}
 	heads, tags := "refs/remotes/"+peer+"/", "refs/arbor/"+peer+"/tags/"
-	args := []string{
-		"-c", "fetch.fsckObjects=true", "-c", "protocol.fd.allow=always", "-c", "fetch.writeCommitGraph=false",
-		"-c", "core.fsync=committed,loose-object",
-	}
-	for _, id := range fsckLegacy {
-		args = append(args, "-c", "fetch.fsck."+id+"=ignore")
-	}
 	// The descriptor number is the first of cmd.ExtraFiles.
-	args = append(args, "fetch", "--quiet", "--prune", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance",
-		"--no-recurse-submodules", "--no-show-forced-updates", "fd::3",
+	args := append(fetchArgs("-c", "protocol.fd.allow=always"), "--prune", "--no-tags", "fd::3",
 		"+refs/heads/*:"+heads+"*", "+refs/tags/*:"+tags+"*")
 	near, far, err := socketpair()
 	if err != nil {

@@ -39,8 +39,7 @@ next:
 	return append(env, "GIT_OPTIONAL_LOCKS=0", "GIT_TERMINAL_PROMPT=0", "GIT_NO_REPLACE_OBJECTS=1", "LC_ALL=C")
 }
 
-// command prepares a git child that works on this repository. It gets an own process group, so that a Ctrl-C meant
-// for the agent does not end it half way, and dies with ctx.
+// command prepares a git child that works on this repository.
 func (r *Repo) command(ctx context.Context, args ...string) *exec.Cmd {
 	full := []string{"--git-dir=" + r.gitDir}
 	if r.bare {
@@ -48,7 +47,13 @@ func (r *Repo) command(ctx context.Context, args ...string) *exec.Cmd {
 	} else {
 		full = append(full, "--work-tree="+r.dir)
 	}
-	cmd := exec.CommandContext(ctx, "git", append(full, args...)...)
+	return r.Program(ctx, "git", append(full, args...)...)
+}
+
+// Program prepares another program to run at the top of this repository, without what the environment may say about other
+// repositories. It gets an own process group, so that a Ctrl-C meant for the agent does not end it half way, and dies with ctx.
+func (r *Repo) Program(ctx context.Context, name string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = r.dir
 	cmd.Env = gitEnv()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
