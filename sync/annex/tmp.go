@@ -21,7 +21,10 @@ const copyBuffer = 1 << 20
 var ErrNoRoom = errors.New("not enough free disk space")
 
 // Room is ErrNoRoom when content of this size in bytes would leave less free than annex.diskreserve (100 MB where that says nothing).
-func (r *Repo) Room(size int64) error {
+func (r *Repo) Room(size int64) error { return r.RoomAt(r.git.GitDir(), size) }
+
+// RoomAt is Room for content that comes to another directory.
+func (r *Repo) RoomAt(dir string, size int64) error {
 	reserve := int64(100_000_000)
 	if value := r.git.Config("annex.diskreserve"); value != "" {
 		var err error
@@ -30,7 +33,7 @@ func (r *Repo) Room(size int64) error {
 		}
 	}
 	var st unix.Statfs_t
-	if err := unix.Statfs(r.git.GitDir(), &st); err != nil {
+	if err := unix.Statfs(dir, &st); err != nil {
 		return fmt.Errorf("look for free disk space: %w", err)
 	}
 	free := int64(st.Bavail) * int64(st.Bsize) //nolint:unconvert // 32 bits wide on some systems
