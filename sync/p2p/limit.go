@@ -2,7 +2,9 @@ package p2p
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"math"
 
 	"golang.org/x/time/rate"
@@ -65,6 +67,34 @@ func NewLimiter(bytesPerSecond float64) *rate.Limiter {
 // LimiterBurst gives the bucket size, in bytes, that NewLimiter chooses: for SetBurst when a limit changes.
 func LimiterBurst(bytesPerSecond float64) int {
 	return int(min(max(bytesPerSecond/20, 256), 1<<30))
+}
+
+// Copy copies src to dst, as fast as the limiter lets it; nil is no limit. It ends with ctx.
+func Copy(ctx context.Context, dst io.Writer, src io.Reader, l Limiter) (int64, error) {
+	buf := make([]byte, bufferSize)
+	var done int64
+	for {
+		n, readErr := src.Read(buf[:slice(l, len(buf))])
+		if n > 0 {
+			if err := take(ctx, l, n); err != nil {
+				return done, err
+			}
+			m, err := dst.Write(buf[:n])
+			done += int64(m)
+			if err != nil {
+				return done, err
+			}
+		}
+		if err := context.Cause(ctx); err != nil {
+			return done, err
+		}
+		if errors.Is(readErr, io.EOF) {
+			return done, nil
+		}
+		if readErr != nil {
+			return done, readErr
+		}
+	}
 }
 
 // slice says how many of n bytes are to be taken from the bucket at once: a part of it, so that many connections that wait

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/git-arbor/arbor/sync/annex"
 )
 
 // lockFile takes the exclusive lock that git-annex takes on such a file; ErrBusy when somebody has it.
@@ -46,6 +48,20 @@ func lockFile(path string) (*os.File, error) {
 		}
 		_ = file.Close()
 	}
+}
+
+// LockUpload takes the lock under which git-annex sends the content of a key to another place, named by its uuid; ErrBusy when
+// somebody is sending it there.
+func LockUpload(repo *annex.Repo, key annex.Key, to string) (unlock func(), err error) {
+	if to == "" || to != filepath.Base(to) {
+		return nil, fmt.Errorf("send %s: bad uuid %q", key, to)
+	}
+	annexDir := filepath.Dir(filepath.Dir(repo.TmpPath(key)))
+	lock, err := lockFile(filepath.Join(annexDir, "transfer", "upload", to, "lck."+key.File()))
+	if err != nil {
+		return nil, fmt.Errorf("send %s: %w", key, err)
+	}
+	return func() { unlockFile(lock) }, nil
 }
 
 // unlockFile removes the file, as git-annex does, and lets go of its lock.
