@@ -16,6 +16,7 @@ const (
 	taskSave                  // write the state file
 	taskShowQueue             // show what the queue will do next
 	taskProbe                 // measure links that were not used yet
+	taskRemotes               // push to and fetch from remotes
 	tasks
 )
 

@@ -10,14 +10,25 @@ import (
 // arrivals collects what the queue's goroutines have done, for the actor.
 type arrivals struct {
 	mu    sync.Mutex
-	keys  []annex.Key   // placed
-	moved bool          // something went back into the queue
-	wake  chan struct{} // 1 long
+	keys  []annex.Key            // placed
+	puts  map[string][]annex.Key // put to remotes, by their ids
+	moved bool                   // something went back into the queue
+	wake  chan struct{}          // 1 long
 }
 
 func (a *arrivals) add(k annex.Key) {
 	a.mu.Lock()
 	a.keys = append(a.keys, k)
+	a.mu.Unlock()
+	a.signal()
+}
+
+func (a *arrivals) put(remote string, k annex.Key) {
+	a.mu.Lock()
+	if a.puts == nil {
+		a.puts = make(map[string][]annex.Key)
+	}
+	a.puts[remote] = append(a.puts[remote], k)
 	a.mu.Unlock()
 	a.signal()
 }
@@ -36,12 +47,12 @@ func (a *arrivals) signal() {
 	}
 }
 
-func (a *arrivals) take() (keys []annex.Key, moved bool) {
+func (a *arrivals) take() (keys []annex.Key, puts map[string][]annex.Key, moved bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	keys, moved = a.keys, a.moved
-	a.keys, a.moved = nil, false
-	return keys, moved
+	keys, puts, moved = a.keys, a.puts, a.moved
+	a.keys, a.puts, a.moved = nil, nil, false
+	return keys, puts, moved
 }
 
 // shownJobs is how many of those that wait are shown.

@@ -52,10 +52,12 @@ type clone struct {
 	counter *signal.Counter
 	watch   *watch.Watcher // of the work tree; nil where nothing is committed unasked
 	refs    *watch.Watcher
-	queue   *transfer.Queue // nil without annex
-	passing *p2p.Arrivals   // contents that peers get from here while they still come
-	jobs    *errgroup.Group // work that reports back by posting
-	running context.Context //nolint:containedctx // of the jobs, which outlive the cycle that starts them
+	queue   *transfer.Queue   // nil without annex
+	uploads *transfer.Uploads // likewise
+	places  map[string]*place // the remotes, by id
+	passing *p2p.Arrivals     // contents that peers get from here while they still come
+	jobs    *errgroup.Group   // work that reports back by posting
+	running context.Context   //nolint:containedctx // of the jobs, which outlive the cycle that starts them
 	agenda  *agenda
 
 	side  person   // what the person does here
@@ -120,6 +122,7 @@ func (c *clone) live(ctx context.Context) error {
 	}
 	if c.queue != nil {
 		g.Go(func() error { return c.queue.Run(ctx) })
+		g.Go(func() error { return c.uploads.Run(ctx) })
 	}
 	g.Go(func() error { return c.loop(ctx) })
 	return g.Wait()
@@ -193,7 +196,7 @@ func (c *clone) close() {
 	if c.unlock != nil {
 		c.unlock()
 	}
-	c.git, c.annex, c.grove, c.queue, c.unlock = nil, nil, nil, nil, nil
+	c.git, c.annex, c.grove, c.queue, c.uploads, c.places, c.unlock = nil, nil, nil, nil, nil, nil, nil
 }
 
 // post hands f to the actor. It gives up when ctx ends: then nobody waits for the result any more.
@@ -300,6 +303,8 @@ func (c *clone) task(ctx context.Context, t task) {
 		c.showQueue()
 	case taskProbe:
 		c.probe()
+	case taskRemotes:
+		c.talkToRemotes()
 	case taskSync:
 		c.syncAll(ctx)
 		c.agenda.in(taskSync, c.agent.interval())

@@ -102,6 +102,7 @@ func (c *clone) reload(ctx context.Context) {
 	if err := c.git.ReloadConfig(ctx); err != nil {
 		c.log.Warn("reload git config", "err", err)
 	}
+	c.listRemotes()
 }
 
 // look reads what the person moved: HEAD, its branch, and the other references.

@@ -19,7 +19,7 @@ import (
 
 // contents are the annexed contents that the clone's files name and that are not here.
 type contents struct {
-	named     map[annex.Key]int             // how many files name a key
+	named     map[annex.Key][]string        // the files that name a key
 	missing   map[annex.Key]map[string]bool // of these, what is not here, and the paths that name them
 	behind    map[annex.Key]map[string]bool // files that are pointers still though their content is here
 	urgent    map[annex.Key]bool            // missing, and wanted first by the person
@@ -31,6 +31,8 @@ type contents struct {
 	edges     []signal.Edge                 // what the others were told of getting contents from them
 	online    []string                      // clones that came online
 	records   []annex.Location              // not yet in the location log
+	toUpload  map[annex.Key]bool            // that a remote lacks, and nobody has decided who puts it there
+	replan    bool                          // that is to be decided anew for all
 	recordDue bool
 	copies    *copies
 
@@ -39,9 +41,9 @@ type contents struct {
 
 func newContents(state *cloneState) contents {
 	w := contents{
-		named: make(map[annex.Key]int), missing: make(map[annex.Key]map[string]bool), behind: make(map[annex.Key]map[string]bool),
+		named: make(map[annex.Key][]string), missing: make(map[annex.Key]map[string]bool), behind: make(map[annex.Key]map[string]bool),
 		urgent: make(map[annex.Key]bool), cancelled: make(map[annex.Key]bool), paused: newDevices(state.PausedPeers),
-		copies: new(copies), holders: newHolders(),
+		toUpload: make(map[annex.Key]bool), copies: new(copies), holders: newHolders(),
 	}
 	for _, k := range parseKeys(state.Asked) {
 		w.urgent[k] = true
@@ -62,8 +64,11 @@ func note(m map[annex.Key]map[string]bool, k annex.Key, path string) {
 
 // forget takes in that a file names a key no more.
 func (w *contents) forget(k annex.Key, path string) {
-	if w.named[k]--; w.named[k] <= 0 {
+	left := slices.DeleteFunc(w.named[k], func(named string) bool { return named == path })
+	if len(left) == 0 {
 		delete(w.named, k)
+	} else {
+		w.named[k] = left
 	}
 	delete(w.missing[k], path)
 	if len(w.missing[k]) == 0 {
@@ -119,21 +124,26 @@ func (c *clone) openQueue() {
 	c.passing = new(p2p.Arrivals)
 	c.names = holders.nameOf
 	c.queue = transfer.New(transfer.Options{
-		Repo: repo,
-		Holders: func(k annex.Key) []transfer.Holder {
-			logged, err := repo.Locations(context.Background(), k)
-			if err != nil {
-				log.Warn("read location log", "key", k, "err", err)
-			}
-			return holders.of(k, logged)
-		},
+		Repo:     repo,
+		Holders:  func(k annex.Key) []transfer.Holder { return holders.of(k, c.logged(repo, k)) },
 		Arrivals: c.passing,
 		Open:     c.openSession,
+		Remote:   c.openRemote,
 		Local:    func(k annex.Key) []string { return copies.of(k, repo) },
 		Event:    func(e transfer.Event) { c.transferred(holders, e) },
 		Log:      log,
 	})
 	c.queue.SetPaused(c.state.Paused)
+	c.openUploads()
+}
+
+// logged gives the clones that the location log names, as far as it can be read.
+func (c *clone) logged(repo *annex.Repo, k annex.Key) []string {
+	logged, err := repo.Locations(context.Background(), k)
+	if err != nil {
+		c.log.Warn("read location log", "key", k, "err", err)
+	}
+	return logged
 }
 
 // openSession opens a session with a clone for the queue.
@@ -204,13 +214,14 @@ func (c *clone) wantFrom(ctx context.Context, from, to gitrepo.Hash, told ...ann
 		if !ok {
 			continue
 		}
-		c.want.named[k]++
+		c.want.named[k] = append(c.want.named[k], ch.Path)
 		switch {
 		case c.annex.Has(k):
 			if ch.New.Mode.IsRegular() {
 				note(c.want.behind, k, ch.Path)
 			}
 			c.want.copies.add(k)
+			c.lacking(k, ch.Path)
 			here = append(here, k)
 		default:
 			note(c.want.missing, k, ch.Path)
@@ -264,10 +275,14 @@ func (c *clone) contents(ctx context.Context) error {
 	if c.annex == nil {
 		return nil
 	}
-	came, moved := c.arrivals.take()
+	came, put, moved := c.arrivals.take()
 	if len(came) > 0 {
 		c.want.redraw = true // what brought them was measured
 		c.arrived(ctx, came)
+	}
+	for id, keys := range put {
+		c.want.redraw = true
+		c.remoteHas(ctx, id, keys)
 	}
 	c.want.requeued = c.want.requeued || moved
 	if err := c.populate(ctx); err != nil {
@@ -281,6 +296,9 @@ func (c *clone) contents(ctx context.Context) error {
 	if c.want.refresh || len(c.want.online) > 0 {
 		c.queue.Refresh(c.want.online...)
 		c.want.refresh, c.want.online = false, nil
+	}
+	if c.want.replan || len(c.want.toUpload) > 0 {
+		c.planUploads()
 	}
 	c.asked.settle(&c.want)
 	if c.want.requeued {
@@ -314,6 +332,9 @@ func (c *clone) arrived(ctx context.Context, came []annex.Key) {
 func (c *clone) present(keys []annex.Key) {
 	for _, k := range keys {
 		c.want.found(k)
+		if files := c.want.named[k]; len(files) > 0 {
+			c.lacking(k, files[0])
+		}
 		c.want.records = append(c.want.records, annex.Location{Key: k, UUID: c.id, Present: true})
 	}
 	if len(keys) > 0 {
@@ -344,6 +365,11 @@ func (c *clone) record(ctx context.Context) error {
 			c.peers.integrated(annexBranch, h)
 		}
 		c.want.refresh = c.want.refresh || len(changed) > 0
+		for _, k := range changed {
+			if files := c.want.named[k]; len(files) > 0 && len(c.places) > 0 && c.annex.Has(k) {
+				c.lacking(k, files[0])
+			}
+		}
 	}
 	if len(c.want.records) > 0 {
 		merged := head
@@ -356,6 +382,7 @@ func (c *clone) record(ctx context.Context) error {
 		}
 	}
 	if head != old {
+		c.branchesMoved()
 		if err := c.git.Sync(); err != nil {
 			return fmt.Errorf("write objects to disk: %w", err)
 		}

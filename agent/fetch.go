@@ -188,6 +188,10 @@ func (c *clone) syncAll(ctx context.Context) {
 	for _, p := range c.peers.all() {
 		p.due, p.notUntil = true, time.Time{}
 	}
+	for _, p := range c.remotes() {
+		p.due, p.notUntil = true, time.Time{}
+	}
+	c.agenda.in(taskRemotes, 0)
 	c.side.audit, c.side.moved = true, true
 	c.tell(ctx, signal.SyncRequest{}, c.peers.online())
 	c.agenda.in(taskPublish, publishDelay)

@@ -205,7 +205,7 @@ func (c *clone) cameOnline(ctx context.Context, p *peer) {
 	if p.linkKind == link.KindNone {
 		p.linkKind = ""
 	}
-	c.want.holdersChanged(c.peers.all())
+	c.holdersChanged()
 	c.want.online = append(c.want.online, p.id.clone)
 	c.agenda.in(taskPublish, publishDelay)
 	c.planProbe()

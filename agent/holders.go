@@ -19,14 +19,16 @@ type holders struct {
 	reach map[string]holder      // the peers that can be asked, by clone id
 	rates map[string]float64     // what they have brought, in bytes a second
 
-	drawn   netmap.Network // the map
+	drawn   netmap.Network           // the map
+	puts    map[string][]netmap.Edge // of it, those to remotes
 	planner *netmap.Planner
 }
 
-// holder is a peer that can be asked for contents.
+// holder is a peer or a remote that can be asked for contents.
 type holder struct {
-	name string
-	cost int
+	name   string
+	cost   int
+	remote bool
 }
 
 func newHolders() *holders {
@@ -34,13 +36,22 @@ func newHolders() *holders {
 }
 
 // holdersChanged takes in who can be asked, and who said what about some keys.
-func (w *contents) holdersChanged(all []*peer, keys ...annex.Key) {
+func (c *clone) holdersChanged(keys ...annex.Key) {
+	c.want.holdersChanged(c.peers.all(), c.remotes(), keys)
+}
+
+func (w *contents) holdersChanged(all []*peer, remotes []*place, keys []annex.Key) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	clear(w.reach)
+	for _, p := range remotes {
+		if p.Read {
+			w.reach[p.id] = holder{p.Name, int(p.Cost), true}
+		}
+	}
 	for _, p := range all {
 		if p.reachable() && !w.paused.has(p.id.device) {
-			w.reach[p.id.clone] = holder{p.name, costOf(p.linkKind)}
+			w.reach[p.id.clone] = holder{p.name, costOf(p.linkKind), false}
 		}
 	}
 	for _, k := range keys {
@@ -48,6 +59,11 @@ func (w *contents) holdersChanged(all []*peer, keys ...annex.Key) {
 		for _, p := range all {
 			if p.keys[k] {
 				who = append(who, p.id.clone)
+			}
+		}
+		for _, p := range remotes {
+			if p.has[k] {
+				who = append(who, p.id)
 			}
 		}
 		w.said[k] = who
@@ -59,7 +75,7 @@ func (w *contents) holdersChanged(all []*peer, keys ...annex.Key) {
 }
 
 // redrawn takes in the map. It reports whether it is another one.
-func (h *holders) redrawn(self string, n netmap.Network) (bool, error) {
+func (h *holders) redrawn(self string, n netmap.Network, remotes map[string]*place) (bool, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.planner != nil && reflect.DeepEqual(n, h.drawn) {
@@ -70,6 +86,12 @@ func (h *holders) redrawn(self string, n netmap.Network) (bool, error) {
 		return false, fmt.Errorf("draw map: %w", err)
 	}
 	h.self, h.drawn = self, n
+	h.puts = make(map[string][]netmap.Edge)
+	for _, e := range n.Edges { // they are in order, so that everybody finds the same one cheapest
+		if remotes[e.To] != nil {
+			h.puts[e.To] = append(h.puts[e.To], e)
+		}
+	}
 	if h.planner == nil {
 		h.planner = netmap.NewPlanner(m, netmap.Time, netmap.DefaultRoom)
 	} else {
@@ -112,14 +134,15 @@ func (h *holders) of(k annex.Key, logged []string) []transfer.Holder {
 	var who []transfer.Holder
 	for _, id := range have {
 		if holder, ok := h.reach[id]; ok {
-			who = append(who, transfer.Holder{Clone: id, Cost: holder.cost})
+			who = append(who, transfer.Holder{Clone: id, Cost: holder.cost, Remote: holder.remote})
 		}
 	}
 	hop, ok := h.parent(k, have)
-	if _, reachable := h.reach[hop.From]; !ok || !reachable {
+	from, reachable := h.reach[hop.From]
+	if !ok || !reachable || from.remote && !slices.Contains(have, hop.From) { // a remote passes nothing on before it has all
 		return who
 	}
-	parent := transfer.Holder{Clone: hop.From, Partial: !slices.Contains(have, hop.From)}
+	parent := transfer.Holder{Clone: hop.From, Partial: !slices.Contains(have, hop.From), Remote: from.remote}
 	if !parent.Partial && h.rates[hop.From] > 0 {
 		parent.Rate = min(hop.Rate, h.rates[hop.From])
 	}
@@ -141,13 +164,36 @@ func (h *holders) have(k annex.Key, logged []string) []string {
 	return slices.DeleteFunc(slices.Compact(all), func(id string) bool { return id == h.self })
 }
 
-// parent is the hop by which the plan brings a content here. Small ones have no plan.
+// parent is the hop by which the plan brings a content here.
 func (h *holders) parent(k annex.Key, have []string) (netmap.Hop, bool) {
+	return h.hop(k, have, h.self)
+}
+
+// hop is the one by which the plan brings a content somewhere. Small ones have no plan.
+func (h *holders) hop(k annex.Key, have []string, to string) (netmap.Hop, bool) {
 	size, known := k.Size()
 	if h.planner == nil || !known || size < planFrom {
 		return netmap.Hop{}, false
 	}
-	return h.planner.Plan(h.planner.Group(have, h.wanters(), size)).Parent(h.self)
+	return h.planner.Plan(h.planner.Group(have, h.wanters(), size)).Parent(to)
+}
+
+// putter is the clone that puts a content to a remote: its parent in the plan or, of contents that have no plan, the one of those
+// that have it for which that is cheapest.
+func (h *holders) putter(k annex.Key, logged []string, remote string) string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	have := append(h.have(k, logged), h.self)
+	if hop, ok := h.hop(k, have, remote); ok {
+		return hop.From
+	}
+	best := netmap.Edge{}
+	for _, e := range h.puts[remote] {
+		if slices.Contains(have, e.From) && (best.From == "" || e.Cost < best.Cost) {
+			best = e
+		}
+	}
+	return best.From
 }
 
 // wanters are all clones: what a clone has, it wants too.

@@ -120,6 +120,22 @@ func (l *limits) link(device grove.DeviceID, name string, lan bool) p2p.Limits {
 	return p2p.Limits{Up: chain(p.up, l.whole.up), Down: chain(p.down, l.whole.down)}
 }
 
+// remote gives what the bytes to and from a remote pass: the buckets of the whole, on this machine only where that is configured for the
+// LAN.
+func (l *limits) remote(local bool) p2p.Limits {
+	l.reviewSoon()
+	chain := func(whole *rate.Limiter) p2p.Chain {
+		all := []*rate.Limiter{whole}
+		return func() []*rate.Limiter {
+			if local && !l.lan.Load() {
+				return nil
+			}
+			return all
+		}
+	}
+	return p2p.Limits{Up: chain(l.whole.up), Down: chain(l.whole.down)}
+}
+
 func (l *limits) reviewSoon() {
 	select {
 	case l.review <- struct{}{}:

@@ -27,6 +27,9 @@ func (c *clone) showMap(ctx context.Context, file string) (control.MapReply, err
 	for _, p := range c.peers.all() {
 		reply.Names[p.id.clone] = p.name
 	}
+	for _, p := range c.remotes() {
+		reply.Names[p.id] = p.Name
+	}
 	have, size := []string{c.id}, int64(netmap.DefaultSize)
 	if file != "" {
 		var err error

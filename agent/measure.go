@@ -42,7 +42,7 @@ func (c *clone) remeasure(which ...*peer) {
 		c.want.forgetRate(p.id.clone)
 		c.want.online = append(c.want.online, p.id.clone)
 	}
-	c.want.holdersChanged(c.peers.all())
+	c.holdersChanged()
 	c.agenda.in(taskPublish, publishDelay)
 	c.planProbe()
 }
@@ -56,7 +56,7 @@ func (c *clone) dialled(id peerID, kind string, rtt time.Duration) {
 	changed := p.linkKind != kind
 	p.linkKind, p.rtt = kind, rtt
 	if changed {
-		c.want.holdersChanged(c.peers.all())
+		c.holdersChanged()
 		c.planProbe()
 	}
 }

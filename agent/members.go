@@ -148,8 +148,9 @@ func (c *clone) begin() {
 	}
 	c.agenda.in(taskSync, c.agent.interval())
 	c.agenda.in(taskPublish, 0)
-	c.want.holdersChanged(c.peers.all())
+	c.holdersChanged()
 	c.introduce()
+	c.listRemotes()
 }
 
 // introduce corrects what the member log says of this device: its account or its name may have changed.

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"cmp"
+	"maps"
 	"math"
 	"net/netip"
 	"slices"
@@ -31,6 +32,8 @@ var assumed = map[string]struct{ rate, rtt float64 }{
 	link.KindLAN:      {5e7, 1e-3},
 	link.KindStatic:   {2e6, 5e-2},
 	link.KindDialBack: {2e6, 5e-2},
+	kindRemote:        {2e6, 1e-1},
+	kindDrive:         {1e8, 1e-3},
 }
 
 // costOf is what getting content over a kind of link costs, in git-annex's numbers.
@@ -51,6 +54,9 @@ func costOf(kind string) int {
 func (c *clone) edge(p *peer) signal.Edge {
 	told := p.edge
 	kind := cmp.Or(p.linkKind, guessKind(p.links, c.agent.candidates()))
+	if c.want.paused.has(p.id.device) {
+		kind = link.KindNone
+	}
 	e := signal.Edge{
 		From: p.id.clone, Kind: kind, Cost: uint64(costOf(kind)),
 		Rate: uint64(round(c.want.rateFrom(p.id.clone))), RTT: uint64(round(float64(p.rtt / time.Microsecond))),
@@ -78,6 +84,7 @@ func (c *clone) edges() []signal.Edge {
 	slices.SortFunc(all, func(a, b signal.Edge) int {
 		return cmp.Or(cmp.Compare(a.Cost, b.Cost), cmp.Compare(a.From, b.From))
 	})
+	all = append(c.remoteEdges(), all...)
 	return all[:min(len(all), maxEdges)]
 }
 
@@ -147,8 +154,8 @@ func (c *clone) redraw() error {
 		c.want.edges = edges
 		c.agenda.in(taskPublish, publishDelay)
 	}
-	changed, err := c.want.redrawn(c.id, c.network())
-	c.want.refresh = c.want.refresh || changed
+	changed, err := c.want.redrawn(c.id, c.network(), c.places)
+	c.want.refresh, c.want.replan = c.want.refresh || changed, c.want.replan || changed
 	return err
 }
 
@@ -166,69 +173,117 @@ func (c *clone) network() netmap.Network {
 // drawMap makes the map of what clones, by their ids, have told. Clones that are on one host or LAN are a site, named by the
 // first of them. Nobody knows what a line carries: what was seen of its fastest edge is taken for it.
 func drawMap(told map[string][]signal.Edge) netmap.Network {
-	site := make(map[string]string)
-	find := func(id string) string {
-		for site[id] != id {
-			id = site[id]
-		}
-		return id
-	}
-	for id := range told {
-		site[id] = id
-	}
-	var n netmap.Network
+	d := drawing{told: told, above: make(map[string]string), edges: make(map[[2]string]signal.Edge)}
 	for to, edges := range told {
-		seen := make(map[string]bool)
 		for _, e := range edges {
-			if _, known := told[e.From]; !known || e.From == to || seen[e.From] {
-				continue
-			}
-			seen[e.From] = true
-			if e.Kind == link.KindNone {
-				continue
-			}
-			n.Edges = append(n.Edges, mapEdge(to, e))
-			if e.Kind == link.KindHost || e.Kind == link.KindLAN {
-				a, b := find(e.From), find(to)
-				site[max(a, b)] = min(a, b)
-			}
+			d.draw(to, e)
 		}
-		for from := range told { // an agent that tells of none, or not of this one yet
-			if from != to && !seen[from] {
-				n.Edges = append(n.Edges, mapEdge(to, signal.Edge{From: from, Kind: link.KindStatic, Cost: uint64(costOf(link.KindStatic))}))
+	}
+	for to := range told { // where an agent tells of none, or not of this one yet
+		for from := range told {
+			d.add(from, to, signal.Edge{Kind: link.KindStatic, Cost: uint64(costOf(link.KindStatic))})
+		}
+	}
+	return d.network()
+}
+
+// drawing is a map in the making.
+type drawing struct {
+	told  map[string][]signal.Edge
+	above map[string]string         // by clone, another of its site with a smaller id
+	edges map[[2]string]signal.Edge // by both ends
+}
+
+// site names that of a clone, or what else is in no other's.
+func (d *drawing) site(id string) string {
+	for d.above[id] != "" {
+		id = d.above[id]
+	}
+	return id
+}
+
+// draw takes in what a clone has told of one edge.
+func (d *drawing) draw(teller string, e signal.Edge) {
+	_, clone := d.told[e.From+e.To]
+	switch {
+	case e.Kind == kindGit:
+	case e.Kind == kindRemote, e.Kind == kindDrive:
+		if !clone && e.To != "" {
+			d.add(teller, e.To, e)
+		} else if !clone {
+			d.add(e.From, teller, e)
+		}
+	case clone && e.To == "":
+		if d.add(e.From, teller, e) && (e.Kind == link.KindHost || e.Kind == link.KindLAN) {
+			if a, b := d.site(e.From), d.site(teller); a != b {
+				d.above[max(a, b)] = min(a, b)
 			}
 		}
 	}
-	slices.SortFunc(n.Edges, func(a, b netmap.Edge) int { return cmp.Or(cmp.Compare(a.From, b.From), cmp.Compare(a.To, b.To)) })
+}
+
+// add adds an edge, unless there is one already.
+func (d *drawing) add(from, to string, e signal.Edge) bool {
+	ends := [2]string{from, to}
+	if _, there := d.edges[ends]; there || from == to {
+		return false
+	}
+	d.edges[ends] = e
+	return true
+}
+
+// network is the drawing as everybody draws it: in order, and with the capacities that the edges show.
+func (d *drawing) network() (n netmap.Network) {
 	nodes, sites := make(map[string]*netmap.Node), make(map[string]*netmap.Site)
-	for id := range told {
-		nodes[id] = &netmap.Node{ID: id, Site: find(id)}
-		sites[find(id)] = &netmap.Site{ID: find(id)}
+	place := func(id, site string) *netmap.Node {
+		if nodes[id] == nil {
+			nodes[id] = &netmap.Node{ID: id, Site: site}
+		}
+		if sites[nodes[id].Site] == nil {
+			sites[nodes[id].Site] = &netmap.Site{ID: nodes[id].Site}
+		}
+		return nodes[id]
 	}
-	for _, e := range n.Edges {
-		from, to := nodes[e.From], nodes[e.To]
+	for id := range d.told {
+		place(id, d.site(id))
+	}
+	for _, ends := range slices.SortedFunc(maps.Keys(d.edges), func(a, b [2]string) int { return slices.Compare(a[:], b[:]) }) {
+		told := d.edges[ends]
+		if told.Kind == link.KindNone {
+			continue
+		}
+		e := mapEdge(ends[0], ends[1], told)
+		n.Edges = append(n.Edges, e)
+		if told.Kind == kindDrive { // at a clone, and nothing that a line could carry: it is where the first clone is that tells of it
+			clone := e.From
+			if told.To == "" {
+				clone = e.To
+			}
+			place(e.From, d.site(clone))
+			place(e.To, d.site(clone))
+			continue
+		}
+		from, to := place(e.From, d.site(e.From)), place(e.To, d.site(e.To))
 		from.Up, to.Down = max(from.Up, e.Rate), max(to.Down, e.Rate)
 		if from.Site != to.Site {
 			sites[from.Site].Up, sites[to.Site].Down = max(sites[from.Site].Up, e.Rate), max(sites[to.Site].Down, e.Rate)
 		}
 	}
-	for _, node := range nodes {
-		n.Nodes = append(n.Nodes, *node)
+	for _, id := range slices.Sorted(maps.Keys(nodes)) {
+		n.Nodes = append(n.Nodes, *nodes[id])
 	}
-	for _, s := range sites {
-		n.Sites = append(n.Sites, *s)
+	for _, id := range slices.Sorted(maps.Keys(sites)) {
+		n.Sites = append(n.Sites, *sites[id])
 	}
-	slices.SortFunc(n.Nodes, func(a, b netmap.Node) int { return cmp.Compare(a.ID, b.ID) })
-	slices.SortFunc(n.Sites, func(a, b netmap.Site) int { return cmp.Compare(a.ID, b.ID) })
 	return n
 }
 
-func mapEdge(to string, e signal.Edge) netmap.Edge {
+func mapEdge(from, to string, e signal.Edge) netmap.Edge {
 	usual, ok := assumed[e.Kind]
 	if !ok {
 		usual = assumed[link.KindStatic]
 	}
-	edge := netmap.Edge{From: e.From, To: to, Cost: float64(e.Cost), Rate: float64(e.Rate), RTT: float64(e.RTT) / 1e6}
+	edge := netmap.Edge{From: from, To: to, Cost: float64(e.Cost), Rate: float64(e.Rate), RTT: float64(e.RTT) / 1e6}
 	if e.Rate == 0 {
 		edge.Rate = usual.rate
 	}

@@ -111,6 +111,7 @@ func (c *clone) setPaused(paused bool) error {
 	c.state.Paused = paused
 	if c.queue != nil {
 		c.queue.SetPaused(paused)
+		c.uploads.SetPaused(paused)
 	}
 	return c.write()
 }
@@ -132,7 +133,7 @@ func (c *clone) setPeerPaused(ctx context.Context, device grove.DeviceID, paused
 			online = append(online, p)
 		}
 	}
-	c.want.holdersChanged(c.peers.all())
+	c.holdersChanged()
 	switch {
 	case c.queue == nil:
 	case paused:

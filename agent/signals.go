@@ -80,6 +80,7 @@ func (c *clone) tell(ctx context.Context, body signal.Body, to []*peer) {
 
 // announce tells the peers that a reference moved, with the objects when they are small.
 func (c *clone) announce(ctx context.Context, ref string, old, head gitrepo.Hash, keys []annex.Key) {
+	c.branchesMoved()
 	online := c.peers.online()
 	if len(online) == 0 {
 		return
@@ -181,12 +182,18 @@ func (c *clone) receive(ctx context.Context, from string, payload xmpp.Payload) 
 	case signal.Announce:
 		c.receiveAnnounce(ctx, p, b)
 	case signal.Have:
-		c.theyHave(p, b.Keys)
+		if remote := c.places[b.Remote]; remote != nil {
+			c.theyHaveAt(remote, parseKeys(b.Keys))
+		} else if b.Remote == "" {
+			c.theyHave(p, b.Keys)
+		}
+	case signal.Pushed:
+		c.receivePushed(b)
 	case signal.Drop:
 		for _, k := range parseKeys(b.Keys) {
 			delete(p.keys, k)
 		}
-		c.want.holdersChanged(c.peers.all())
+		c.holdersChanged()
 	case signal.DialBack:
 		c.dialBack(p, b)
 	case signal.SyncRequest:
@@ -334,7 +341,7 @@ func (c *clone) theyHave(p *peer, texts []string) {
 	for _, k := range keys {
 		p.keys[k] = true
 	}
-	c.want.holdersChanged(c.peers.all(), keys...)
+	c.holdersChanged(keys...)
 }
 
 // offline notes that the agent at a full JID is gone; all of them when jid is empty.
@@ -342,7 +349,7 @@ func (c *clone) offline(jid string) {
 	for _, p := range c.peers.online() {
 		if p.jid == jid || jid == "" {
 			p.jid = ""
-			c.want.holdersChanged(c.peers.all())
+			c.holdersChanged()
 		}
 	}
 }
@@ -404,7 +411,7 @@ func (c *clone) membersChanged(ctx context.Context) {
 		c.warnText("forgotten", "this device was removed from the grove of "+c.conf.Name, "ask for a new invitation; what is here stays here")
 		c.agent.setPresence(c.id, nil)
 	}
-	c.want.holdersChanged(c.peers.all())
+	c.holdersChanged()
 	c.agent.membersChanged(ctx)
 	for _, jid := range gone {
 		c.agent.dropContact(ctx, jid)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/git-arbor/arbor/sync/annex"
 	"github.com/git-arbor/arbor/sync/p2p"
+	"github.com/git-arbor/arbor/sync/remote"
 )
 
 // Job is content that is wanted here.
@@ -27,6 +28,7 @@ type Holder struct {
 	Cost    int     // the order of preference, the parent in the plan first: lower is better; equal ones share the work
 	Rate    float64 // bytes a second that are promised; 0: nobody knows
 	Partial bool    // it is still receiving the content, or about to, and passes on what it has
+	Remote  bool    // it is a place without an agent
 }
 
 // Options are what a Queue works with. Functions may be called by several goroutines at once; they must not call the queue.
@@ -42,6 +44,9 @@ type Options struct {
 
 	// Open begins a session with a clone. Required. Rate limits are a matter of the session (p2p.ClientOptions.Limits).
 	Open func(ctx context.Context, clone string) (*p2p.Client, error)
+
+	// Remote begins a session with a remote. Required where one is among the holders.
+	Remote func(ctx context.Context, remote string) (remote.Session, error)
 
 	// Local gives paths of files on this machine that should have the content: they are tried before any holder. May be nil.
 	Local func(key annex.Key) []string
@@ -60,6 +65,16 @@ type Options struct {
 // long after each further one, at most Longest. Zero values are one second and five minutes.
 type Retry struct {
 	First, Longest time.Duration
+}
+
+func (r Retry) orDefault() Retry {
+	if r.First <= 0 {
+		r.First = time.Second
+	}
+	if r.Longest <= 0 {
+		r.Longest = 5 * time.Minute
+	}
+	return r
 }
 
 // Defaults of Options.
@@ -108,12 +123,7 @@ func New(o Options) *Queue {
 	if o.Patience <= 0 {
 		o.Patience = DefaultPatience
 	}
-	if o.Retry.First <= 0 {
-		o.Retry.First = time.Second
-	}
-	if o.Retry.Longest <= 0 {
-		o.Retry.Longest = 5 * time.Minute
-	}
+	o.Retry = o.Retry.orDefault()
 	if o.Event == nil {
 		o.Event = func(Event) {}
 	}

@@ -89,6 +89,7 @@ const here = ""
 // holder is a clone that jobs are offered to, and its sessions. The queue's mutex guards it.
 type holder struct {
 	clone    string
+	remote   bool
 	small    offers
 	large    offers
 	sessions int // that workers have
@@ -278,7 +279,7 @@ func (q *Queue) offer(j *job, local bool, holders []Holder, now time.Time) {
 	for _, h := range best {
 		known, ok := q.holders[h.Clone]
 		if !ok {
-			known = &holder{clone: h.Clone}
+			known = &holder{clone: h.Clone, remote: h.Remote}
 			q.holders[h.Clone] = known
 		}
 		if j.isSmall() {

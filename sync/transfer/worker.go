@@ -53,7 +53,9 @@ func (w *worker) run(ctx context.Context) {
 		w.copyAll(ctx)
 		return
 	}
-	if w.open(ctx) {
+	if w.h.remote {
+		w.getFromRemote(ctx)
+	} else if w.open(ctx) {
 		w.getAll(ctx)
 	}
 }
@@ -176,14 +178,10 @@ func (w *worker) getAll(ctx context.Context) {
 // next takes a job and prepares it; nil when there is none.
 func (w *worker) next(ctx context.Context, onlySmall bool) *arrival {
 	for ctx.Err() == nil {
-		j, from := w.q.take(w.h, onlySmall)
-		w.q.mu.Lock()
-		w.started()
-		w.q.mu.Unlock()
-		if j == nil {
+		a := w.nextJob(onlySmall)
+		if a == nil {
 			return nil
 		}
-		a := &arrival{job: j, transfer: &transfer{job: j.Job, from: from, told: time.Now()}}
 		if err := w.prepare(a); err != nil {
 			w.finish(ctx, a, err)
 			continue
@@ -195,6 +193,18 @@ func (w *worker) next(ctx context.Context, onlySmall bool) *arrival {
 		return a
 	}
 	return nil
+}
+
+// nextJob takes a job; nil when there is none.
+func (w *worker) nextJob(onlySmall bool) *arrival {
+	j, from := w.q.take(w.h, onlySmall)
+	w.q.mu.Lock()
+	defer w.q.mu.Unlock()
+	w.started()
+	if j == nil {
+		return nil
+	}
+	return &arrival{job: j, transfer: &transfer{job: j.Job, from: from, told: time.Now()}}
 }
 
 // prepare opens the temporary file, and sees that there is room for the rest.
@@ -213,11 +223,16 @@ func (w *worker) prepare(a *arrival) error {
 			return err
 		}
 	}
+	w.begin(a)
+	return nil
+}
+
+// begin shows a job among the transfers.
+func (w *worker) begin(a *arrival) {
 	w.q.mu.Lock()
 	defer w.q.mu.Unlock()
 	w.transfers = append(w.transfers, a.transfer)
 	w.checked, w.pace = time.Time{}, pace{}
-	return nil
 }
 
 // room checks that the disk has room for this many bytes beside those that are on their way.
@@ -293,7 +308,7 @@ func (w *worker) finish(ctx context.Context, a *arrival, err error) {
 	}
 	e := a.event(state)
 	e.Err = err
-	if errors.Is(err, p2p.ErrChanged) {
+	if errors.Is(err, p2p.ErrChanged) && a.partial != nil {
 		err = errors.Join(err, a.partial.Discard())
 	}
 	w.release(a)
