@@ -111,7 +111,7 @@ func BenchmarkFill(b *testing.B) {
 // BenchmarkFillBlocks is the same in blocks.
 func BenchmarkFillBlocks(b *testing.B) {
 	benchFill(b, func(c *p2p.Client, key annex.Key, p *p2p.Partial) error {
-		o, err := c.Blocks(b.Context(), key, 0)
+		o, err := c.Blocks(b.Context(), key, "f", 0)
 		if err != nil {
 			return err
 		}

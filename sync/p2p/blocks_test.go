@@ -88,7 +88,7 @@ func TestBlocksAgainstServer(t *testing.T) {
 	key := hold(t, s.Annex, content)
 	c, ctx := dial(t, s, 4), t.Context()
 	for _, offset := range []int64{0, 1, mib, 3*mib + 4, 3*mib + 5} {
-		o, err := c.Blocks(ctx, key, 0)
+		o, err := c.Blocks(ctx, key, "f", 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -106,7 +106,7 @@ func TestBlocksAgainstServer(t *testing.T) {
 			t.Error("an offer was taken twice")
 		}
 	}
-	o, err := c.Blocks(ctx, key, 0)
+	o, err := c.Blocks(ctx, key, "f", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,10 +116,10 @@ func TestBlocksAgainstServer(t *testing.T) {
 		}
 	}
 	absent := keyOf(random(2*mib + 1))
-	if _, err := c.Blocks(ctx, absent, 0); !errors.Is(err, p2p.ErrAbsent) {
+	if _, err := c.Blocks(ctx, absent, "f", 0); !errors.Is(err, p2p.ErrAbsent) {
 		t.Errorf("Blocks of what is not there: %v", err)
 	}
-	if _, err := c.Blocks(ctx, hold(t, s.Annex, random(mib)), 0); !errors.Is(err, p2p.ErrUnsupported) {
+	if _, err := c.Blocks(ctx, hold(t, s.Annex, random(mib)), "f", 0); !errors.Is(err, p2p.ErrUnsupported) {
 		t.Errorf("Blocks of a single block: %v", err)
 	}
 	path, _ := s.Annex.ObjectPath(hold(t, s.Annex, content[1:]))
@@ -129,7 +129,7 @@ func TestBlocksAgainstServer(t *testing.T) {
 	if err := os.WriteFile(path, content[:len(content)-1], 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Blocks(ctx, keyOf(content[1:]), 0); !errors.Is(err, p2p.ErrAbsent) {
+	if _, err := c.Blocks(ctx, keyOf(content[1:]), "f", 0); !errors.Is(err, p2p.ErrAbsent) {
 		t.Errorf("Blocks of a rotten object: %v", err)
 	}
 	if ok, err := c.CheckPresent(ctx, key); !ok || err != nil {
@@ -144,7 +144,7 @@ func TestBlocksAgainstGitAnnexShell(t *testing.T) {
 	key := add(t, dir, "f", content)
 	c := greeted(t, annexShell(t, dir))
 	for range 2 {
-		if _, err := c.Blocks(t.Context(), key, time.Second); !errors.Is(err, p2p.ErrUnsupported) || c.Err() != nil {
+		if _, err := c.Blocks(t.Context(), key, "f", time.Second); !errors.Is(err, p2p.ErrUnsupported) || c.Err() != nil {
 			t.Errorf("Blocks: %v, session %v", err, c.Err())
 		}
 	}
@@ -163,7 +163,7 @@ func TestCutThrough(t *testing.T) {
 	if offset := <-f.offset; offset != 0 {
 		t.Fatalf("the relay begins at %d", offset)
 	}
-	o, err := dial(t, s, 4).Blocks(t.Context(), list.Key(), 0)
+	o, err := dial(t, s, 4).Blocks(t.Context(), list.Key(), "f", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,7 +219,7 @@ func TestWaitsForTheBeginning(t *testing.T) {
 	list := listOf(t, content)
 	conn, _ := serve(t, s)
 	client := talk{t, conn, bufio.NewReader(conn)}
-	client.says("ARBOR-BLOCKS 99999999999 " + list.Key().String())
+	client.says("ARBOR-BLOCKS 99999999999 f " + list.Key().String())
 	client.hears("AUTH-SUCCESS " + s.UUID)
 	f := receive(t, s, list, "source")
 	client.hears(fmt.Sprint("ARBOR-LIST ", 2*annex.StateSize, " source"))
@@ -229,7 +229,7 @@ func TestWaitsForTheBeginning(t *testing.T) {
 		t.Errorf("the relay: %v", err)
 	}
 	// Nobody begins.
-	_, err := dial(t, relay(t), 4).Blocks(t.Context(), list.Key(), time.Second)
+	_, err := dial(t, relay(t), 4).Blocks(t.Context(), list.Key(), "f", time.Second)
 	if !errors.Is(err, p2p.ErrAbsent) {
 		t.Errorf("Blocks: %v", err)
 	}
@@ -242,7 +242,7 @@ func TestRelayChangesItsSource(t *testing.T) {
 	list := listOf(t, content)
 	f := receive(t, s, list, "first")
 	<-f.offset
-	o, err := dial(t, s, 4).Blocks(t.Context(), list.Key(), 0)
+	o, err := dial(t, s, 4).Blocks(t.Context(), list.Key(), "f", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -277,7 +277,7 @@ func TestRelayLosesItsSource(t *testing.T) {
 	f := receive(t, s, list, "source")
 	c := dial(t, s, 4)
 	<-f.offset
-	o, err := c.Blocks(t.Context(), list.Key(), 0)
+	o, err := c.Blocks(t.Context(), list.Key(), "f", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -290,7 +290,7 @@ func TestRelayLosesItsSource(t *testing.T) {
 	if n != 2*mib-5 || !errors.Is(err, p2p.ErrEnded) || c.Err() != nil {
 		t.Errorf("Get: %d bytes, %v, session %v", n, err, c.Err())
 	}
-	if _, err := c.Blocks(t.Context(), list.Key(), 0); !errors.Is(err, p2p.ErrAbsent) {
+	if _, err := c.Blocks(t.Context(), list.Key(), "f", 0); !errors.Is(err, p2p.ErrAbsent) {
 		t.Errorf("Blocks of what nobody sends: %v", err)
 	}
 }
@@ -302,7 +302,7 @@ func TestCircular(t *testing.T) {
 	f := receive(t, s, list, "other", clientUUID, "source")
 	<-f.offset
 	c := dial(t, s, 4)
-	if _, err := c.Blocks(t.Context(), list.Key(), 0); !errors.Is(err, p2p.ErrCircular) {
+	if _, err := c.Blocks(t.Context(), list.Key(), "f", 0); !errors.Is(err, p2p.ErrCircular) {
 		t.Errorf("Blocks: %v", err)
 	}
 	if _, err := c.CheckPresent(t.Context(), list.Key()); err != nil {
@@ -322,7 +322,7 @@ func TestSignsOfLife(t *testing.T) {
 	list := listOf(t, content)
 	conn, _ := serve(t, s)
 	client := talk{t, conn, bufio.NewReader(conn)}
-	client.says("ARBOR-BLOCKS 30 " + list.Key().String())
+	client.says("ARBOR-BLOCKS 30 f " + list.Key().String())
 	client.hears("AUTH-SUCCESS " + s.UUID)
 	longer := 2 * 4 // than the server waits for anybody
 	for range longer {
@@ -389,7 +389,7 @@ func TestBlockListIsBounded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := c.Blocks(t.Context(), key, 0); !errors.Is(err, p2p.ErrProtocol) {
+		if _, err := c.Blocks(t.Context(), key, "f", 0); !errors.Is(err, p2p.ErrProtocol) {
 			t.Errorf("after %q: %v", answer, err)
 		}
 	}

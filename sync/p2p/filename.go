@@ -24,8 +24,8 @@ func escapeFile(name string) string {
 	return b.String()
 }
 
-// unescapeFile reads what escapeFile wrote, or a stranger: what comes out has no control characters, and an absolute
-// name is read as no name.
+// unescapeFile reads what escapeFile wrote, or a stranger: all white space is a blank, what comes out has no control characters,
+// and an absolute name is read as no name.
 func unescapeFile(word string) string {
 	if strings.HasPrefix(word, "/") {
 		return ""
@@ -39,7 +39,7 @@ func unescapeFile(word string) string {
 			escaped = false
 			return
 		case escaped:
-			b.WriteByte('_')
+			b.WriteByte(' ')
 			escaped = false
 		}
 		switch {
@@ -52,7 +52,7 @@ func unescapeFile(word string) string {
 		}
 	})
 	if escaped {
-		b.WriteByte('_')
+		b.WriteByte(' ')
 	}
 	return b.String()
 }

@@ -120,7 +120,7 @@ func TestLieIsNotPassedOn(t *testing.T) {
 			s := relay(t)
 			f := receive(t, s, list)
 			<-f.offset
-			o, err := dial(t, s, 4).Blocks(t.Context(), list.Key(), 0)
+			o, err := dial(t, s, 4).Blocks(t.Context(), list.Key(), "f", 0)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -232,7 +232,7 @@ func TestListsThatDiffer(t *testing.T) {
 	}
 	f := receive(t, s, gap)
 	<-f.offset
-	o, err := dial(t, s, 4).Blocks(t.Context(), key, 0)
+	o, err := dial(t, s, 4).Blocks(t.Context(), key, "f", 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,8 +31,8 @@ func FuzzServer(f *testing.F) {
 		"VERSION 4\nPUT f " + key + "\nDATA 3\nabcVALID\nGET 0 f " + key + "\nSUCCESS\n",
 		"PUT f " + key + "\nDATA 3\nxyz", "PUT f " + key + "\nDATA 2\nab", "LOCKCONTENT " + key + "\nUNLOCKCONTENT\n",
 		"VERSION 1\nPUT f " + key + "\nDATA 0\nINVALID\n", "REMOVE-BEFORE 1 " + key + "\n", "CONNECT git-upload-pack\n\n\n", "ERROR\n",
-		"ARBOR-BLOCKS 0 " + cut + "\nARBOR-FROM 5\nGET 0 f " + cut + "\nSUCCESS\n", "ARBOR-BLOCKS 0 " + cut + "\nFAILURE\n",
-		"ARBOR-BLOCKS 9 " + key + "\n", "ARBOR-BLOCKS 0 " + cut + "\nARBOR-FROM 9223372036854775807\n",
+		"ARBOR-BLOCKS 0 f " + cut + "\nARBOR-FROM 5\nGET 0 f " + cut + "\nSUCCESS\n", "ARBOR-BLOCKS 0 f " + cut + "\nFAILURE\n",
+		"ARBOR-BLOCKS 9 f " + key + "\n", "ARBOR-BLOCKS 0 f " + cut + "\nARBOR-FROM 9223372036854775807\n",
 	} {
 		f.Add([]byte(seed))
 	}
@@ -98,7 +98,7 @@ func FuzzClient(f *testing.F) {
 			t.Errorf("Get: %d of %d bytes, %v", n, got.Len(), err)
 		}
 		_, _ = c.Put(ctx, p2p.PutRequest{Key: key, Size: 3, Content: strings.NewReader("abc")})
-		if o, err := c.Blocks(ctx, large, 0); err == nil {
+		if o, err := c.Blocks(ctx, large, "f", 0); err == nil {
 			got.Reset()
 			if n, err := o.Get(ctx, mib, &got); n != int64(got.Len()) || n > 9 {
 				t.Errorf("Get: %d of %d bytes, %v", n, got.Len(), err)

@@ -53,7 +53,7 @@ const (
 	verbError           verb = "ERROR"             // 0: text
 
 	// Arbor's own, which others answer as any unknown message.
-	verbBlocks     verb = "ARBOR-BLOCKS" // number of seconds, key
+	verbBlocks     verb = "ARBOR-BLOCKS" // number of seconds, file, key
 	verbBlockList  verb = "ARBOR-LIST"   // number of bytes, which follow the line at once; uuids
 	verbBlocksFrom verb = "ARBOR-FROM"   // number of bytes
 )
@@ -105,7 +105,7 @@ var shapes = map[verb]shape{
 	verbNotifyChange:    {},
 	verbChanged:         {words: -1},
 	verbError:           {text: true},
-	verbBlocks:          {number: true, key: true},
+	verbBlocks:          {number: true, file: true, key: true},
 	verbBlockList:       {number: true, words: -1},
 	verbBlocksFrom:      {number: true},
 }

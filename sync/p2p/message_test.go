@@ -92,11 +92,11 @@ func TestFileName(t *testing.T) {
 	}
 	for word, want := range map[string]string{
 		"":            "",
-		"a%b":         "a_b",
+		"a%b":         "a b",
 		"100%%":       "100%",
-		"%%%":         "%_",
-		"%":           "_",
-		"a%%%%b%c%%d": "a%%b_c%d",
+		"%%%":         "% ",
+		"%":           " ",
+		"a%%%%b%c%%d": "a%%b c%d",
 		"\x1b[31m":    "_[31m",
 		"/etc/passwd": "",
 	} {

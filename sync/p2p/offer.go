@@ -28,11 +28,11 @@ type Offer struct {
 }
 
 // Blocks asks for the content of a key in blocks that can be checked one by one, which allows the server to send what it is
-// still receiving itself. Is it not receiving it yet, it may wait that long for it to begin. The session takes no other
-// request until the offer is taken or declined.
+// still receiving itself. Is it not receiving it yet, it may wait that long for it to begin. file is shown to people on the
+// other side, and may be empty. The session takes no other request until the offer is taken or declined.
 //
 // ErrAbsent when the server has nothing to offer; ErrUnsupported when it knows no blocks, as git-annex, or the key has none.
-func (c *Client) Blocks(ctx context.Context, key annex.Key, wait time.Duration) (*Offer, error) {
+func (c *Client) Blocks(ctx context.Context, key annex.Key, file string, wait time.Duration) (*Offer, error) {
 	if err := c.ready(); err != nil {
 		return nil, err
 	}
@@ -40,15 +40,15 @@ func (c *Client) Blocks(ctx context.Context, key annex.Key, wait time.Duration) 
 		return nil, fmt.Errorf("get blocks of %s: %w", key, ErrUnsupported)
 	}
 	defer c.w.under(ctx)()
-	o, err := c.blocks(ctx, key, wait)
+	o, err := c.blocks(ctx, key, file, wait)
 	if err != nil {
 		return nil, fmt.Errorf("get blocks of %s: %w", key, err)
 	}
 	return o, nil
 }
 
-func (c *Client) blocks(ctx context.Context, key annex.Key, wait time.Duration) (*Offer, error) {
-	if err := c.w.send(message{verb: verbBlocks, number: int64(wait / time.Second), key: key}); err != nil {
+func (c *Client) blocks(ctx context.Context, key annex.Key, file string, wait time.Duration) (*Offer, error) {
+	if err := c.w.send(message{verb: verbBlocks, number: int64(wait / time.Second), file: file, key: key}); err != nil {
 		return nil, err
 	}
 	m, err := c.answerInTime()

@@ -27,7 +27,9 @@ func (s *session) get(ctx context.Context, m message) error {
 		defer file.Close()
 		missing = max(fi.Size()-m.number, 0)
 	}
-	if err := s.w.sendData(ctx, missing, io.NewSectionReader(file, m.number, missing)); err != nil {
+	progress := s.sending(m, m.number, m.number+missing)
+	defer progress.end()
+	if err := s.w.sendData(ctx, missing, progress.of(io.NewSectionReader(file, m.number, missing))); err != nil {
 		return err
 	}
 	if s.version >= 1 {

@@ -94,7 +94,9 @@ func (s *session) blocks(ctx context.Context, m message) error {
 	case answer.verb != verbBlocksFrom:
 		return s.refuse("expected ARBOR-FROM or FAILURE")
 	}
-	return s.sendBlocks(ctx, src, answer.number, size)
+	progress := s.sending(m, answer.number, size)
+	defer progress.end()
+	return s.sendBlocks(ctx, src, answer.number, size, progress)
 }
 
 // source finds content of the key, waiting that long for it to begin to come; nil when there is none.
@@ -131,7 +133,7 @@ func (s *session) object(ctx context.Context, key annex.Key) (*source, error) {
 }
 
 // sendBlocks sends what is there from the offset on, and what comes, until all is sent or no more comes.
-func (s *session) sendBlocks(ctx context.Context, src *source, offset, size int64) error {
+func (s *session) sendBlocks(ctx context.Context, src *source, offset, size int64, progress *sending) error {
 	for offset < size {
 		var until int64
 		err := s.while(ctx, func(ctx context.Context) (err error) {
@@ -144,7 +146,7 @@ func (s *session) sendBlocks(ctx context.Context, src *source, offset, size int6
 		case err != nil:
 			return err
 		}
-		if err := s.w.sendData(ctx, until-offset, io.NewSectionReader(src.file, offset, until-offset)); err != nil {
+		if err := s.w.sendData(ctx, until-offset, progress.of(io.NewSectionReader(src.file, offset, until-offset))); err != nil {
 			return err
 		}
 		offset = until

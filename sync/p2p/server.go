@@ -36,6 +36,10 @@ type Server struct {
 	// location, which the protocol makes the server's task, is done there; after an error the client is told to try again.
 	Stored func(ctx context.Context, key annex.Key, client string) error
 
+	// Sent is told of content that a client is being sent: at most ten times a second for each, and when it has ended. What is
+	// over in a tenth of a second is not told. It must not block. Nil: nobody is told.
+	Sent func(Sent)
+
 	// Remove decides on and does the removal of content that is here; nil refuses. The protocol has no safety of its own:
 	// whoever may connect could remove the last copy. inTime must be asked last, under the lock for removal, and the content
 	// kept when it says no. To have kept the content is an error.

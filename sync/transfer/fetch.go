@@ -41,7 +41,7 @@ func (w *worker) getBlocks(ctx context.Context, a *arrival) error {
 	if a.from.Partial {
 		wait = beginWait
 	}
-	offer, err := w.client.Blocks(ctx, a.Key, wait)
+	offer, err := w.client.Blocks(ctx, a.Key, a.File, wait)
 	if err != nil {
 		return err
 	}
@@ -69,8 +69,7 @@ func (w *worker) getWhole(ctx context.Context, a *arrival) error {
 
 // expect notes that from now on the holder has to bring what it promised.
 func (w *worker) expect(a *arrival) {
-	a.bytes.Store(a.offset)
-	a.told, a.toldBytes = time.Now(), a.offset
+	a.meter.Start(a.offset, time.Now())
 	w.q.mu.Lock()
 	defer w.q.mu.Unlock()
 	a.session = w.client
@@ -93,7 +92,7 @@ func (m *meter) Write(b []byte) (int, error) {
 	if err != nil {
 		m.a.unsaved = err
 	}
-	if m.a.came(n, time.Now()) {
+	if m.a.meter.Add(n, time.Now()) {
 		m.w.q.o.Event(m.a.event(Running))
 	}
 	return n, err

@@ -48,8 +48,8 @@ func blocksOf(of func(annex.Key) (list, content []byte)) peer {
 			verb, rest, _ := strings.Cut(lines.Text(), " ")
 			switch verb {
 			case "ARBOR-BLOCKS":
-				_, name, _ := strings.Cut(rest, " ")
-				key, err := annex.ParseKey(name)
+				words := strings.SplitN(rest, " ", 3) // seconds, file, key
+				key, err := annex.ParseKey(words[len(words)-1])
 				if err != nil {
 					return
 				}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/git-arbor/arbor/sync/annex"
 	"github.com/git-arbor/arbor/sync/p2p"
@@ -49,7 +50,7 @@ func (w *worker) copyFile(ctx context.Context, a *arrival, path string) error {
 	}
 	defer file.Close()
 	if err := a.partial.Clone(file); err == nil {
-		a.bytes.Store(a.partial.Size())
+		a.meter.Start(a.partial.Size(), time.Now())
 		return a.partial.Fill(ctx, func(io.Writer) error { return nil })
 	}
 	return a.partial.Fill(ctx, func(dst io.Writer) error {

@@ -52,9 +52,9 @@ func (w *worker) getOne(ctx context.Context, session remote.Session, a *arrival)
 		return errCancelled
 	}
 	err := session.Get(ctx, a.Key, a.File, func(bytes int64) {
-		came := int(bytes - a.bytes.Load())
+		came := int(bytes - a.meter.Bytes())
 		w.bytes.Add(int64(came))
-		if a.came(came, time.Now()) {
+		if a.meter.Add(came, time.Now()) {
 			w.q.o.Event(a.event(Running))
 		}
 	})

@@ -239,9 +239,10 @@ func (u *Uploads) serve(ctx context.Context, name string, out *outbound) {
 				return
 			}
 		}
-		t := &transfer{job: job, from: Holder{Clone: name}, told: time.Now()}
+		t := &transfer{job: job, from: Holder{Clone: name}}
+		t.meter.Start(0, time.Now())
 		err := session.Put(ctx, job.Key, job.File, func(bytes int64) {
-			if t.came(int(bytes-t.bytes.Load()), time.Now()) {
+			if t.meter.Add(int(bytes-t.meter.Bytes()), time.Now()) {
 				u.o.Event(t.event(Running))
 			}
 		})

@@ -204,7 +204,7 @@ func (w *worker) nextJob(onlySmall bool) *arrival {
 	if j == nil {
 		return nil
 	}
-	return &arrival{job: j, transfer: &transfer{job: j.Job, from: from, told: time.Now()}}
+	return &arrival{job: j, transfer: &transfer{job: j.Job, from: from}}
 }
 
 // prepare opens the temporary file, and sees that there is room for the rest.
@@ -215,8 +215,7 @@ func (w *worker) prepare(a *arrival) error {
 		return err
 	}
 	a.offset = a.partial.Size()
-	a.bytes.Store(a.offset)
-	a.toldBytes = a.offset
+	a.meter.Start(a.offset, time.Now())
 	size, sized := a.Key.Size()
 	if sized {
 		if err := w.room(size - a.offset); err != nil {
@@ -241,7 +240,7 @@ func (w *worker) room(bytes int64) error {
 	for other := range w.q.workers {
 		for _, t := range other.transfers {
 			if size, ok := t.job.Key.Size(); ok {
-				bytes += size - t.bytes.Load()
+				bytes += size - t.meter.Bytes()
 			}
 		}
 	}
