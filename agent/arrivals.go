@@ -3,7 +3,6 @@ package agent
 import (
 	"sync"
 
-	"github.com/git-arbor/arbor/agent/status"
 	"github.com/git-arbor/arbor/sync/annex"
 )
 
@@ -53,26 +52,4 @@ func (a *arrivals) take() (keys []annex.Key, puts map[string][]annex.Key, moved 
 	keys, puts, moved = a.keys, a.puts, a.moved
 	a.keys, a.puts, a.moved = nil, nil, false
 	return keys, puts, moved
-}
-
-// shownJobs is how many of those that wait are shown.
-const shownJobs = 10
-
-// showQueue shows people what the queue will do next.
-func (c *clone) showQueue() {
-	if c.queue == nil {
-		return
-	}
-	var rows []status.Transfer
-	for i, j := range c.queue.Next(shownJobs) {
-		size, ok := j.Key.Size()
-		if !ok {
-			size = -1
-		}
-		rows = append(rows, status.Transfer{
-			Key: j.Key.String(), File: j.File, Clone: c.conf.Path, Direction: status.Down, Size: size,
-			State: status.TransferQueued, Position: i + 1, Asked: j.Urgent,
-		})
-	}
-	c.agent.store.SetQueue(c.conf.Path, rows)
 }

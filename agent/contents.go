@@ -8,7 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/git-arbor/arbor/agent/status"
 	"github.com/git-arbor/arbor/sync/annex"
 	"github.com/git-arbor/arbor/sync/gitrepo"
 	"github.com/git-arbor/arbor/sync/link"
@@ -120,7 +119,7 @@ func (c *clone) openQueue() {
 	if c.annex == nil {
 		return
 	}
-	repo, holders, copies, log := c.annex, c.want.holders, c.want.copies, c.log
+	repo, holders, copies := c.annex, c.want.holders, c.want.copies
 	c.passing = new(p2p.Arrivals)
 	c.names = holders.nameOf
 	c.queue = transfer.New(transfer.Options{
@@ -130,8 +129,8 @@ func (c *clone) openQueue() {
 		Open:     c.openSession,
 		Remote:   c.openRemote,
 		Local:    func(k annex.Key) []string { return copies.of(k, repo) },
-		Event:    func(e transfer.Event) { c.transferred(holders, e) },
-		Log:      log,
+		Event:    func(e transfer.Event) { c.transferred(repo, holders, e) },
+		Log:      c.log,
 	})
 	c.queue.SetPaused(c.state.Paused)
 	c.openUploads()
@@ -164,35 +163,6 @@ func (c *clone) openSession(ctx context.Context, clone string) (*p2p.Client, err
 		return nil, fmt.Errorf("open session with %s: %w", clone, link.ErrUnreachable)
 	}
 	return open(ctx)
-}
-
-// transferred is told by the queue's goroutines what happens to a job.
-func (c *clone) transferred(holders *holders, e transfer.Event) {
-	row := status.Transfer{
-		Key: e.Job.Key.String(), File: e.Job.File, Clone: c.conf.Path, Peer: c.names(e.Clone), Direction: status.Down,
-		Bytes: e.Bytes, Size: e.Size, Rate: int64(e.Rate), State: status.TransferRunning, Asked: e.Job.Urgent,
-	}
-	c.asked.told(e)
-	switch e.State {
-	case transfer.Running:
-		if e.Bytes >= fairSample && e.Clone != "" {
-			holders.came(e.Clone, e.Rate)
-		}
-		row.Why = holders.why(e.Job.Key, e.Clone)
-		c.agent.store.SetTransfer(row)
-	case transfer.Waiting:
-		c.agent.store.RemoveTransfer(row)
-		c.arrivals.putBack()
-	case transfer.Present:
-		c.agent.store.RemoveTransfer(row)
-		c.arrivals.add(e.Job.Key)
-	case transfer.NoRoom:
-		c.agent.store.RemoveTransfer(row)
-		c.warnText("no-room", fmt.Sprintf("no room for %s: %v", e.Job.File, e.Err), "make room on the disk; the transfer goes on by itself")
-	case transfer.Failed:
-		c.agent.store.RemoveTransfer(row)
-		c.log.Debug("transfer failed", "key", e.Job.Key, "from", e.Clone, "err", e.Err)
-	}
 }
 
 // wantFrom takes in what the step from one commit to another makes wanted: here, the content of every file.

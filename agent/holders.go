@@ -215,17 +215,32 @@ func (h *holders) problem(have []string, size int64) (netmap.Network, netmap.Pro
 }
 
 // why says why a content comes from a clone.
-func (h *holders) why(k annex.Key, clone string) string {
+func (h *holders) why(k annex.Key, logged []string, clone string) string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	have := h.have(k, nil)
+	have := h.have(k, logged)
 	if hop, ok := h.parent(k, have); ok && hop.From == clone {
 		if slices.Contains(have, clone) {
 			return "by the map"
 		}
 		return "by the map, as it comes"
 	}
-	return ""
+	others, nearer := 0, 0
+	for _, id := range have {
+		if other, reachable := h.reach[id]; reachable && id != clone {
+			others++
+			if other.cost < h.reach[clone].cost {
+				nearer++
+			}
+		}
+	}
+	switch {
+	case others == 0:
+		return "nobody else has it"
+	case nearer == 0:
+		return "the nearest"
+	}
+	return "the nearer ones failed"
 }
 
 // nameOf returns what people call a clone.

@@ -39,15 +39,16 @@ func (a *agent) serverFor(s *session, id string) (*p2p.Server, error) {
 	var server *p2p.Server
 	a.each(func(c *clone, g *grove.Grove) {
 		serving := c.serving.Load()
-		if _, member := g.Member(s.conn.Peer); !member || serving == nil || serving.UUID != id {
+		m, member := g.Member(s.conn.Peer)
+		if !member || serving == nil || serving.UUID != id {
 			return
 		}
 		s.clone = c
 		a.sessions.add(s)
+		server = serving.to(m.Name)
 		// Asked after the session is noted: who pauses a peer ends the sessions that are noted.
-		server = &serving.Server
 		if serving.paused.has(s.conn.Peer) {
-			server = &serving.withoutContents
+			server.Annex = nil
 		}
 	})
 	if server == nil {
@@ -99,18 +100,22 @@ func (ss *sessions) end(c *clone, device grove.DeviceID) {
 // serving is what peers are served with.
 type serving struct {
 	p2p.Server
-	withoutContents p2p.Server
-	paused          *devices
+	sent   func(peer string, s p2p.Sent)
+	paused *devices
 }
 
 // newServing makes what serves an open clone. It uses only what any goroutine may use.
 func (c *clone) newServing() *serving {
 	git := c.git
-	s := &serving{paused: c.want.paused, Server: p2p.Server{
+	return &serving{sent: c.sent, paused: c.want.paused, Server: p2p.Server{
 		UUID: c.id, Annex: c.annex, Arrivals: c.passing, ReadOnly: true, Log: c.log,
 		Upload: func(ctx context.Context, conn io.ReadWriteCloser) error { return git.Serve(ctx, p2p.UploadPack, conn) },
 	}}
-	s.withoutContents = s.Server
-	s.withoutContents.Annex = nil
-	return s
+}
+
+// to makes the server of one peer's session.
+func (s *serving) to(peer string) *p2p.Server {
+	server := s.Server
+	server.Sent = func(sent p2p.Sent) { s.sent(peer, sent) }
+	return &server
 }

@@ -113,7 +113,7 @@ func (s *Store) SetTransfer(t Transfer) {
 	defer s.mu.Unlock()
 	if t.State == TransferRunning {
 		remove(s, &s.current.Transfers, func(have Transfer) bool {
-			return have.State == TransferQueued && have.Clone == t.Clone && have.Key == t.Key
+			return have.State == TransferQueued && have.Clone == t.Clone && have.Key == t.Key && have.Direction == t.Direction
 		})
 	}
 	put(s, &s.current.Transfers, t, compareTransfers)

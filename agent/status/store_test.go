@@ -271,7 +271,7 @@ func TestQueue(t *testing.T) {
 	queued := func(clone string, keys ...string) []Transfer {
 		var rows []Transfer
 		for i, k := range keys {
-			rows = append(rows, Transfer{Key: k, Clone: clone, State: TransferQueued, Position: i + 1})
+			rows = append(rows, Transfer{Key: k, Clone: clone, State: TransferQueued, Position: i + 1, Direction: Down})
 		}
 		return rows
 	}
@@ -283,7 +283,9 @@ func TestQueue(t *testing.T) {
 	}
 	s.SetQueue("/notes", queued("/notes", "3", "1", "2"))
 	s.SetQueue("/photos", queued("/photos", "1"))
-	s.SetTransfer(Transfer{Key: "1", Clone: "/notes", Peer: "nas", State: TransferRunning})
+	s.SetTransfer(Transfer{Key: "1", Clone: "/notes", Peer: "nas", State: TransferRunning, Direction: Down})
+	s.SetTransfer(Transfer{Key: "2", Clone: "/notes", Peer: "nas", State: TransferRunning, Direction: Up})
+	s.RemoveTransfer(Transfer{Key: "2", Clone: "/notes", Peer: "nas", Direction: Up})
 	want := []string{"/notes 1 running", "/notes 2 queued", "/notes 3 queued", "/photos 1 queued"}
 	if diff := cmp.Diff(want, shown()); diff != "" {
 		t.Error(diff)

@@ -28,8 +28,8 @@ func newStatusCommand(a *app) *cobra.Command {
 		Use:   "status",
 		Short: "Show the clones, the transfers and what needs you",
 		Long: `Show one line for each clone (its name, how it is, its branch, its peers, and when something last changed since the agent was
-started) and one for each transfer (those under way, and the first that wait, in their order), then the warnings. Above them are the
-limits in force.
+started) and one for each transfer (what comes and what goes, and the first that wait, in their order): how far it is, how fast, how
+long it takes if that holds, with whom, and why with that machine. Then come the warnings. Above all are the limits in force.
 
 A clone is: starting, in-step (it has what all reachable peers have), committing, merging, fetching, waiting (for your unfinished
 merge or rebase, or for a file being written), paused, offline (no peer can be reached) or halted (it needs you).`,

@@ -1,0 +1,74 @@
+package agent
+
+import (
+	"fmt"
+
+	"github.com/git-arbor/arbor/agent/status"
+	"github.com/git-arbor/arbor/sync/annex"
+	"github.com/git-arbor/arbor/sync/p2p"
+	"github.com/git-arbor/arbor/sync/transfer"
+)
+
+// shownJobs is how many of those that wait are shown.
+const shownJobs = 10
+
+// transferred is told by the queue's goroutines what happens to a job.
+func (c *clone) transferred(repo *annex.Repo, holders *holders, e transfer.Event) {
+	row := status.Transfer{
+		Key: e.Job.Key.String(), File: e.Job.File, Clone: c.conf.Path, Peer: c.names(e.Clone), Direction: status.Down,
+		Bytes: e.Bytes, Size: e.Size, Rate: int64(e.Rate), State: status.TransferRunning, Asked: e.Job.Urgent,
+	}
+	c.asked.told(e)
+	switch e.State {
+	case transfer.Running:
+		if e.Bytes >= fairSample && e.Clone != "" {
+			holders.came(e.Clone, e.Rate)
+		}
+		row.Why = holders.why(e.Job.Key, c.logged(repo, e.Job.Key), e.Clone)
+		c.agent.store.SetTransfer(row)
+	case transfer.Waiting:
+		c.agent.store.RemoveTransfer(row)
+		c.arrivals.putBack()
+	case transfer.Present:
+		c.agent.store.RemoveTransfer(row)
+		c.arrivals.add(e.Job.Key)
+	case transfer.NoRoom:
+		c.agent.store.RemoveTransfer(row)
+		c.warnText("no-room", fmt.Sprintf("no room for %s: %v", e.Job.File, e.Err), "make room on the disk; the transfer goes on by itself")
+	case transfer.Failed:
+		c.agent.store.RemoveTransfer(row)
+		c.log.Debug("transfer failed", "key", e.Job.Key, "from", e.Clone, "err", e.Err)
+	}
+}
+
+// sent is told by the goroutines that serve a peer how far a content is that it gets from here.
+func (c *clone) sent(peer string, s p2p.Sent) {
+	row := status.Transfer{
+		Key: s.Key.String(), File: s.File, Clone: c.conf.Path, Peer: peer, Direction: status.Up,
+		Bytes: s.Bytes, Size: s.Size, Rate: int64(s.Rate), State: status.TransferRunning,
+	}
+	if s.Done {
+		c.agent.store.RemoveTransfer(row)
+	} else {
+		c.agent.store.SetTransfer(row)
+	}
+}
+
+// showQueue shows people what the queue will do next.
+func (c *clone) showQueue() {
+	if c.queue == nil {
+		return
+	}
+	var rows []status.Transfer
+	for i, j := range c.queue.Next(shownJobs) {
+		size, ok := j.Key.Size()
+		if !ok {
+			size = -1
+		}
+		rows = append(rows, status.Transfer{
+			Key: j.Key.String(), File: j.File, Clone: c.conf.Path, Direction: status.Down, Size: size,
+			State: status.TransferQueued, Position: i + 1, Asked: j.Urgent,
+		})
+	}
+	c.agent.store.SetQueue(c.conf.Path, rows)
+}
