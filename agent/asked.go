@@ -27,11 +27,11 @@ const (
 type request struct {
 	changed chan struct{} // 1 long
 
-	mu        sync.Mutex
-	all       map[annex.Key]bool // false: it is here
-	running   map[annex.Key]transfer.Event
-	left      int
-	cancelled int
+	mu      sync.Mutex
+	all     map[annex.Key]bool // false: it is here
+	running map[annex.Key]transfer.Event
+	left    int
+	held    int
 }
 
 // requests are those under way. The actor says what has come, the queue's goroutines how far the rest is.
@@ -101,16 +101,16 @@ func (rs *requests) settle(w *contents) {
 	})
 }
 
-// cancel takes in that contents will not come.
-func (rs *requests) cancel(keys []annex.Key) {
-	cancelled := make(map[annex.Key]bool)
+// hold takes in that contents will not come for now.
+func (rs *requests) hold(keys []annex.Key) {
+	held := make(map[annex.Key]bool)
 	for _, k := range keys {
-		cancelled[k] = true
+		held[k] = true
 	}
 	rs.each(func(r *request) bool {
 		before := r.left
-		changed := r.end(func(k annex.Key) bool { return cancelled[k] })
-		r.cancelled += before - r.left
+		changed := r.end(func(k annex.Key) bool { return held[k] })
+		r.held += before - r.left
 		return changed
 	})
 }
@@ -131,7 +131,7 @@ func (r *request) end(which func(annex.Key) bool) (changed bool) {
 func (r *request) progress(nameOf func(string) string) control.GetProgress {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	p := control.GetProgress{Contents: len(r.all), Left: r.left, Cancelled: r.cancelled, From: []string{}}
+	p := control.GetProgress{Contents: len(r.all), Left: r.left, Paused: r.held, From: []string{}}
 	for k, waits := range r.all {
 		size, _ := k.Size()
 		p.Size += size
@@ -209,40 +209,18 @@ func (a *agent) prioritise(ctx context.Context, r control.FilesRequest) (reply c
 	return reply, err
 }
 
-func (a *agent) cancel(ctx context.Context, r control.FilesRequest) (reply control.FilesReply, err error) {
-	err = a.tell(ctx, r.Clone, func(_ context.Context, c *clone) error {
-		keys, err := c.missingOf(r.Files)
-		if err != nil {
-			return err
-		}
-		keys = slices.DeleteFunc(keys, func(k annex.Key) bool { return c.want.missing[k] == nil || c.want.cancelled[k] })
-		for _, k := range keys {
-			c.want.cancelled[k] = true
-			delete(c.want.urgent, k)
-		}
-		c.queue.Cancel(keys...)
-		c.asked.cancel(keys)
-		c.showQueue()
-		reply.Contents = len(keys)
-		return c.write()
-	})
-	return reply, err
-}
-
-// hurry has what is missing of some files transferred before all others, also what was cancelled. It gives the keys.
+// hurry has what is missing of some files transferred before all others, also what was held. It gives the keys.
 func (c *clone) hurry(files []string) ([]annex.Key, error) {
 	keys, err := c.missingOf(files)
 	if err != nil {
 		return nil, err
 	}
 	for _, k := range keys {
-		paths := c.want.missing[k]
-		if paths == nil {
+		if c.want.missing[k] == nil {
 			continue // on its way from the annex into the file
 		}
-		if c.want.cancelled[k] {
-			delete(c.want.cancelled, k)
-			c.queue.Add(transfer.Job{Key: k, File: slices.Min(slices.Collect(maps.Keys(paths)))})
+		if c.want.held[k] {
+			c.release(k)
 		}
 		c.want.urgent[k] = true
 	}
@@ -304,7 +282,7 @@ func (c *clone) reachable(ctx context.Context, keys []annex.Key) (can []annex.Ke
 		lacking.Lacking++
 		if len(lacking.Unreachable) < shownUnreachable {
 			lacking.Unreachable = append(lacking.Unreachable, control.Unreachable{
-				File: slices.Min(slices.Collect(maps.Keys(c.want.missing[k]))), Holders: c.whoHas(ctx, k, logged),
+				File: c.want.fileOf(k), Holders: c.whoHas(ctx, k, logged),
 			})
 		}
 	}

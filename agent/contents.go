@@ -22,7 +22,7 @@ type contents struct {
 	missing   map[annex.Key]map[string]bool // of these, what is not here, and the paths that name them
 	behind    map[annex.Key]map[string]bool // files that are pointers still though their content is here
 	urgent    map[annex.Key]bool            // missing, and wanted first by the person
-	cancelled map[annex.Key]bool            // missing, and not wanted now
+	held      map[annex.Key]bool            // missing, and not to be transferred for now
 	paused    *devices                      // with which no contents are exchanged
 	requeued  bool                          // the queue is not as it was last shown
 	refresh   bool                          // who holds what has changed
@@ -41,14 +41,14 @@ type contents struct {
 func newContents(state *cloneState) contents {
 	w := contents{
 		named: make(map[annex.Key][]string), missing: make(map[annex.Key]map[string]bool), behind: make(map[annex.Key]map[string]bool),
-		urgent: make(map[annex.Key]bool), cancelled: make(map[annex.Key]bool), paused: newDevices(state.PausedPeers),
+		urgent: make(map[annex.Key]bool), held: make(map[annex.Key]bool), paused: newDevices(state.PausedPeers),
 		toUpload: make(map[annex.Key]bool), copies: new(copies), holders: newHolders(),
 	}
 	for _, k := range parseKeys(state.Asked) {
 		w.urgent[k] = true
 	}
-	for _, k := range parseKeys(state.Cancelled) {
-		w.cancelled[k] = true
+	for _, k := range parseKeys(state.Held) {
+		w.held[k] = true
 	}
 	return w
 }
@@ -69,9 +69,12 @@ func (w *contents) forget(k annex.Key, path string) {
 	} else {
 		w.named[k] = left
 	}
-	delete(w.missing[k], path)
-	if len(w.missing[k]) == 0 {
-		delete(w.missing, k)
+	if paths := w.missing[k]; paths != nil {
+		delete(paths, path)
+		w.requeued = true
+		if len(paths) == 0 {
+			delete(w.missing, k)
+		}
 	}
 }
 
@@ -79,7 +82,7 @@ func (w *contents) forget(k annex.Key, path string) {
 func (w *contents) found(k annex.Key) {
 	delete(w.missing, k)
 	delete(w.urgent, k)
-	delete(w.cancelled, k)
+	delete(w.held, k)
 	w.requeued = true
 }
 
@@ -88,18 +91,23 @@ func (w *contents) found(k annex.Key) {
 func (w *contents) forgetOld() {
 	old := func(k annex.Key, _ bool) bool { return w.missing[k] == nil }
 	maps.DeleteFunc(w.urgent, old)
-	maps.DeleteFunc(w.cancelled, old)
+	maps.DeleteFunc(w.held, old)
 }
 
-// held counts the missing contents that were cancelled.
-func (w *contents) held() int {
-	n := 0
-	for k := range w.cancelled {
+// heldBack are the missing contents that are not to be transferred for now.
+func (w *contents) heldBack() []annex.Key {
+	var keys []annex.Key
+	for k := range w.held {
 		if w.missing[k] != nil {
-			n++
+			keys = append(keys, k)
 		}
 	}
-	return n
+	return keys
+}
+
+// fileOf is the file by which a missing content is shown.
+func (w *contents) fileOf(k annex.Key) string {
+	return slices.Min(slices.Collect(maps.Keys(w.missing[k])))
 }
 
 // some returns up to n missing keys.
@@ -195,9 +203,9 @@ func (c *clone) wantFrom(ctx context.Context, from, to gitrepo.Hash, told ...ann
 			here = append(here, k)
 		default:
 			note(c.want.missing, k, ch.Path)
-			if !c.want.cancelled[k] {
+			c.want.requeued = true
+			if !c.want.held[k] {
 				c.queue.Add(transfer.Job{Key: k, File: ch.Path, Urgent: c.want.urgent[k]})
-				c.want.requeued = true
 			}
 		}
 	}

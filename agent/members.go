@@ -181,7 +181,7 @@ func (c *clone) write() error {
 		}
 		c.state.Peers[p.id.String()] = ps
 	}
-	c.state.Asked, c.state.Cancelled = sortedKeys(c.want.urgent), sortedKeys(c.want.cancelled)
+	c.state.Asked, c.state.Held = sortedKeys(c.want.urgent), sortedKeys(c.want.held)
 	c.state.PausedPeers = c.want.paused.list()
 	var err error
 	if c.state.Replay, err = c.replay.MarshalBinary(); err != nil {

@@ -18,9 +18,9 @@ type cloneState struct {
 	Deleted map[string]string `json:"deleted,omitempty"`
 	// PausedPeers are the devices with which no contents are exchanged.
 	PausedPeers []string `json:"paused_peers,omitempty"`
-	// Asked and Cancelled are the keys of contents that are missing, and that the person wants first, or not now.
-	Asked     []string `json:"asked,omitempty"`
-	Cancelled []string `json:"cancelled,omitempty"`
+	// Asked and Held are the keys of contents that are missing, and that the person wants first, or not now.
+	Asked []string `json:"asked,omitempty"`
+	Held  []string `json:"held,omitempty"`
 }
 
 // peerState is what is known of a peer when it says nothing.

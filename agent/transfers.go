@@ -54,21 +54,25 @@ func (c *clone) sent(peer string, s p2p.Sent) {
 	}
 }
 
-// showQueue shows people what the queue will do next.
+// showQueue shows people what the queue will do next, and what is held.
 func (c *clone) showQueue() {
 	if c.queue == nil {
 		return
 	}
-	var rows []status.Transfer
+	rows := c.heldRows()
 	for i, j := range c.queue.Next(shownJobs) {
-		size, ok := j.Key.Size()
-		if !ok {
-			size = -1
-		}
-		rows = append(rows, status.Transfer{
-			Key: j.Key.String(), File: j.File, Clone: c.conf.Path, Direction: status.Down, Size: size,
-			State: status.TransferQueued, Position: i + 1, Asked: j.Urgent,
-		})
+		row := c.waitingRow(j.Key, j.File, status.TransferQueued)
+		row.Position, row.Asked = i+1, j.Urgent
+		rows = append(rows, row)
 	}
 	c.agent.store.SetQueue(c.conf.Path, rows)
+}
+
+// waitingRow shows a missing content that does not come at this moment.
+func (c *clone) waitingRow(k annex.Key, file string, state status.TransferState) status.Transfer {
+	size, ok := k.Size()
+	if !ok {
+		size = -1
+	}
+	return status.Transfer{Key: k.String(), File: file, Clone: c.conf.Path, Direction: status.Down, Size: size, State: state}
 }

@@ -101,7 +101,21 @@ func (c *Client) Prioritise(ctx context.Context, req FilesRequest) (FilesReply, 
 	return reply, err
 }
 
-// Cancel ends the transfer of the contents of files until Get or Prioritise.
+// PauseFiles ends the transfer of the contents of files until ResumeFiles, Get or Prioritise; what has come is kept.
+func (c *Client) PauseFiles(ctx context.Context, req FilesRequest) (FilesReply, error) {
+	var reply FilesReply
+	err := c.do(ctx, http.MethodPost, "/pause-files", req, &reply)
+	return reply, err
+}
+
+// ResumeFiles ends PauseFiles and Cancel.
+func (c *Client) ResumeFiles(ctx context.Context, req FilesRequest) (FilesReply, error) {
+	var reply FilesReply
+	err := c.do(ctx, http.MethodPost, "/resume-files", req, &reply)
+	return reply, err
+}
+
+// Cancel is PauseFiles, and forgets what has come.
 func (c *Client) Cancel(ctx context.Context, req FilesRequest) (FilesReply, error) {
 	var reply FilesReply
 	err := c.do(ctx, http.MethodPost, "/cancel", req, &reply)

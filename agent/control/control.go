@@ -26,9 +26,13 @@ type Actions struct {
 	Resume func(context.Context, PauseRequest) error
 	// Get has the contents of files transferred before all others, and tells how far that is until a last time, which is Done.
 	Get func(ctx context.Context, r GetRequest, tell func(GetProgress) error) error
-	// Prioritise does the same without waiting; Cancel ends it.
+	// Prioritise does the same without waiting.
 	Prioritise func(context.Context, FilesRequest) (FilesReply, error)
-	Cancel     func(context.Context, FilesRequest) (FilesReply, error)
+	// PauseFiles ends the transfer of the contents of files until ResumeFiles, Get or Prioritise. What has come is kept; Cancel
+	// forgets that too.
+	PauseFiles  func(context.Context, FilesRequest) (FilesReply, error)
+	ResumeFiles func(context.Context, FilesRequest) (FilesReply, error)
+	Cancel      func(context.Context, FilesRequest) (FilesReply, error)
 	// Map gives the network as the clone knows it.
 	Map    func(context.Context, MapRequest) (MapReply, error)
 	Invite func(context.Context, InviteRequest) (InviteReply, error)

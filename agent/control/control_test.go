@@ -68,8 +68,10 @@ func TestCalls(t *testing.T) {
 			}
 			return nil
 		},
-		Prioritise: func(_ context.Context, r FilesRequest) (FilesReply, error) { note(r); return FilesReply{7}, nil },
-		Cancel:     func(_ context.Context, r FilesRequest) (FilesReply, error) { note(r); return FilesReply{1}, nil },
+		Prioritise:  func(_ context.Context, r FilesRequest) (FilesReply, error) { note(r); return FilesReply{7}, nil },
+		PauseFiles:  func(_ context.Context, r FilesRequest) (FilesReply, error) { note(r); return FilesReply{2}, nil },
+		ResumeFiles: func(_ context.Context, r FilesRequest) (FilesReply, error) { note(r); return FilesReply{3}, nil },
+		Cancel:      func(_ context.Context, r FilesRequest) (FilesReply, error) { note(r); return FilesReply{1}, nil },
 		Invite: func(_ context.Context, r InviteRequest) (InviteReply, error) {
 			note(r)
 			return InviteReply{URI: "xmpp:a@b", Expires: expires}, nil
@@ -108,6 +110,14 @@ func TestCalls(t *testing.T) {
 			return want(err, r, FilesReply{Contents: 7})
 		},
 		func() error {
+			r, err := c.PauseFiles(ctx, FilesRequest{"photos", []string{"b"}})
+			return want(err, r, FilesReply{Contents: 2})
+		},
+		func() error {
+			r, err := c.ResumeFiles(ctx, FilesRequest{"photos", []string{"c"}})
+			return want(err, r, FilesReply{Contents: 3})
+		},
+		func() error {
 			r, err := c.Cancel(ctx, FilesRequest{"photos", []string{"a"}})
 			return want(err, r, FilesReply{Contents: 1})
 		},
@@ -131,6 +141,8 @@ func TestCalls(t *testing.T) {
 		PauseRequest{Clone: "notes", Peer: "nas"},
 		GetRequest{FilesRequest{"photos", []string{"a", "b/c"}}, true},
 		FilesRequest{"photos", []string{""}},
+		FilesRequest{"photos", []string{"b"}},
+		FilesRequest{"photos", []string{"c"}},
 		FilesRequest{"photos", []string{"a"}},
 		InviteRequest{"notes"},
 		ForgetRequest{"notes", "nas"},

@@ -10,7 +10,7 @@ type FilesRequest struct {
 
 // FilesReply says how much of what was named is concerned.
 type FilesReply struct {
-	// Contents is how many contents are missing and were moved, or cancelled.
+	// Contents is how many contents are missing and were moved, paused, resumed or cancelled.
 	Contents int `json:"contents"`
 }
 
@@ -25,8 +25,8 @@ type GetProgress struct {
 	// Contents were missing, Left of them still are; not counted are the Unreachable.
 	Contents int `json:"contents"`
 	Left     int `json:"left"`
-	// Cancelled of the contents will not come, because the person cancelled them meanwhile.
-	Cancelled int `json:"cancelled"`
+	// Paused of the contents will not come for now, because the person paused or cancelled them meanwhile.
+	Paused int `json:"paused"`
 	// Bytes of Size have come, as far as sizes are known.
 	Bytes int64 `json:"bytes"`
 	Size  int64 `json:"size"`

@@ -119,6 +119,8 @@ func (a Actions) handler() http.Handler {
 	mux.Handle("POST /resume", action(quiet(a.Resume)))
 	mux.HandleFunc("POST /get", a.get)
 	mux.Handle("POST /prioritise", action(a.Prioritise))
+	mux.Handle("POST /pause-files", action(a.PauseFiles))
+	mux.Handle("POST /resume-files", action(a.ResumeFiles))
 	mux.Handle("POST /cancel", action(a.Cancel))
 	mux.Handle("POST /map", action(a.Map))
 	mux.Handle("POST /invite", action(a.Invite))

@@ -134,8 +134,8 @@ type Keys struct {
 	Wanted  int `json:"wanted"`
 	// Missing is how many of the wanted are not present.
 	Missing int `json:"missing"`
-	// Cancelled is how many of the missing the person does not want to be transferred now.
-	Cancelled int `json:"cancelled,omitzero"`
+	// Paused is how many of the missing are not transferred for now, because the person paused or cancelled them.
+	Paused int `json:"paused,omitzero"`
 }
 
 // Peer is another clone of the grove.
@@ -177,6 +177,8 @@ const (
 	TransferQueued  TransferState = "queued"
 	TransferRunning TransferState = "running"
 	TransferFailed  TransferState = "failed"
+	// TransferPaused: the person paused or cancelled it. Only the first ones are shown.
+	TransferPaused TransferState = "paused"
 )
 
 // Transfer is one content on its way.
@@ -187,7 +189,7 @@ type Transfer struct {
 	File string `json:"file"`
 	// Clone is the path of the clone on this machine.
 	Clone string `json:"clone"`
-	// Peer is the name of the other side, empty while it is queued.
+	// Peer is the name of the other side, empty while it is queued or paused.
 	Peer      string    `json:"peer"`
 	Direction Direction `json:"direction"`
 	// Bytes of Size have been moved.

@@ -106,25 +106,28 @@ func (s *Store) RemoveClone(path string) {
 	remove(s, &s.current.Warnings, func(w Warning) bool { return w.Clone == path })
 }
 
-// SetTransfer adds the transfer, or replaces the one with the same Key, Clone, Peer and Direction. One that runs is queued
-// no more.
+// SetTransfer adds the transfer, or replaces the one with the same Key, Clone, Peer and Direction. One that runs is
+// neither queued nor paused any more.
 func (s *Store) SetTransfer(t Transfer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if t.State == TransferRunning {
 		remove(s, &s.current.Transfers, func(have Transfer) bool {
-			return have.State == TransferQueued && have.Clone == t.Clone && have.Key == t.Key && have.Direction == t.Direction
+			return have.waits() && have.Clone == t.Clone && have.Key == t.Key && have.Direction == t.Direction
 		})
 	}
 	put(s, &s.current.Transfers, t, compareTransfers)
 }
 
-// SetQueue replaces the queued transfers of the clone at path.
+// waits tells whether the transfer is one of those that SetQueue sets.
+func (t Transfer) waits() bool { return t.State == TransferQueued || t.State == TransferPaused }
+
+// SetQueue replaces the queued and paused transfers of the clone at path.
 func (s *Store) SetQueue(path string, queued []Transfer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	rows := slices.DeleteFunc(slices.Clone(s.current.Transfers), func(t Transfer) bool {
-		return t.Clone == path && t.State == TransferQueued
+		return t.Clone == path && t.waits()
 	})
 	rows = append(rows, queued...)
 	slices.SortFunc(rows, compareTransfers)

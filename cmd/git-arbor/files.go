@@ -99,6 +99,28 @@ func (a *app) eachFiles(ctx context.Context, args []string, do func(*control.Cli
 	return nil
 }
 
+// changeFiles has do change something about the contents of files of the command line, and prints for how many that was.
+func (a *app) changeFiles(
+	ctx context.Context, args []string, do func(*control.Client, context.Context, control.FilesRequest) (control.FilesReply, error),
+	none, one, many, rest string,
+) error {
+	sum := 0
+	err := a.eachFiles(ctx, args, func(c *control.Client, r control.FilesRequest) error {
+		reply, err := do(c, ctx, r)
+		sum += reply.Contents
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	said := none
+	if sum > 0 {
+		said = contents(sum, one, many) + rest
+	}
+	_, err = fmt.Fprintln(a.stdout, said)
+	return err
+}
+
 // contents counts them, and puts the verb.
 func contents(n int, one, many string) string {
 	if n == 1 {

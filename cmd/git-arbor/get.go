@@ -22,11 +22,11 @@ func newGetCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "get FILE...",
 		Short: "Get the contents of files now, before all others",
-		Long: `Get the contents of files, or of all files in folders, before all others, and wait until they are here. What was cancelled is
-wanted again. When the wait is interrupted, the transfers go on.
+		Long: `Get the contents of files, or of all files in folders, before all others, and wait until they are here. What was paused or
+cancelled is wanted again. When the wait is interrupted, the transfers go on.
 
 Contents that no machine has that can be reached come as soon as one can; the command says who has them, and ends with status 4.
-So it does for what is cancelled meanwhile.`,
+So it does for what is paused or cancelled meanwhile.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runGet(cmd.Context(), a, args, opts)
@@ -56,7 +56,7 @@ func runGet(ctx context.Context, a *app, args []string, opts getOptions) error {
 		sum.Contents += last.Contents
 		sum.Left += last.Left
 		sum.Size += last.Size
-		sum.Cancelled += last.Cancelled
+		sum.Paused += last.Paused
 		sum.Lacking += last.Lacking
 		sum.Unreachable = append(sum.Unreachable, last.Unreachable...)
 		return err
@@ -75,7 +75,7 @@ func runGet(ctx context.Context, a *app, args []string, opts getOptions) error {
 
 // getResult says what the command has reached.
 func getResult(p control.GetProgress, noWait bool) string {
-	switch came := p.Contents - p.Left - p.Cancelled; {
+	switch came := p.Contents - p.Left - p.Paused; {
 	case p.Contents+p.Lacking == 0:
 		return "nothing is missing"
 	case noWait:
@@ -99,8 +99,8 @@ func getFailure(p control.GetProgress) error {
 		lines = append(lines, fmt.Sprintf("nor the contents of %d more files", more))
 	}
 	hint := "they come as soon as somebody is there who has them"
-	if p.Cancelled > 0 {
-		lines = append(lines, contents(p.Cancelled, "was", "were")+" cancelled meanwhile")
+	if p.Paused > 0 {
+		lines = append(lines, contents(p.Paused, "was", "were")+" paused or cancelled meanwhile")
 		if p.Lacking == 0 {
 			hint = "git arbor get, to have them after all"
 		}

@@ -166,12 +166,18 @@ func scriptedAgent(ts *testscript.TestScript, neg bool, args []string) {
 					}
 				}
 				if slices.Contains(r.Files, "cancelled.jpg") {
-					p.Cancelled = 1
+					p.Paused = 1
 				}
 				return tell(p)
 			},
 			Prioritise: func(_ context.Context, r control.FilesRequest) (control.FilesReply, error) {
 				return control.FilesReply{Contents: len(r.Files)}, called("prioritise", r)
+			},
+			PauseFiles: func(_ context.Context, r control.FilesRequest) (control.FilesReply, error) {
+				return control.FilesReply{Contents: len(r.Files)}, called("pause-files", r)
+			},
+			ResumeFiles: func(_ context.Context, r control.FilesRequest) (control.FilesReply, error) {
+				return control.FilesReply{Contents: len(r.Files) - 1}, called("resume-files", r)
 			},
 			Cancel: func(_ context.Context, r control.FilesRequest) (control.FilesReply, error) {
 				return control.FilesReply{Contents: len(r.Files) - 1}, called("cancel", r)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -28,7 +29,8 @@ func newStatusCommand(a *app) *cobra.Command {
 		Use:   "status",
 		Short: "Show the clones, the transfers and what needs you",
 		Long: `Show one line for each clone (its name, how it is, its branch, its peers, and when something last changed since the agent was
-started) and one for each transfer (what comes and what goes, and the first that wait, in their order): how far it is, how fast, how
+started) and one for each transfer (what comes and what goes, the first that wait, in their order, and the first
+that are paused): how far it is, how fast, how
 long it takes if that holds, with whom, and why with that machine. Then come the warnings. Above all are the limits in force.
 
 A clone is: starting, in-step (it has what all reachable peers have), committing, merging, fetching, waiting (for your unfinished
@@ -128,7 +130,7 @@ func statusLines(s status.Snapshot, now time.Time) []string {
 	}
 	transfers := slices.Clone(s.Transfers)
 	slices.SortStableFunc(transfers, func(x, y status.Transfer) int {
-		return cmp.Or(cmp.Compare(x.Position, y.Position), cmp.Compare(x.File, y.File))
+		return cmp.Or(cmp.Compare(place(x), place(y)), cmp.Compare(x.File, y.File))
 	})
 	table.Flush()
 	for _, t := range transfers {
@@ -147,6 +149,14 @@ func statusLines(s status.Snapshot, now time.Time) []string {
 	return trimmed(b.String())
 }
 
+// place orders transfers: those under way, those that wait, those that are paused.
+func place(t status.Transfer) int {
+	if t.State == status.TransferPaused {
+		return math.MaxInt
+	}
+	return t.Position
+}
+
 func changed(now, at time.Time) string {
 	if at.IsZero() {
 		return "no change yet"
@@ -162,8 +172,8 @@ func cloneState(c status.Clone) string {
 	if c.Keys.Missing > 0 {
 		details = append(details, fmt.Sprintf("%d of %d contents missing", c.Keys.Missing, c.Keys.Wanted))
 	}
-	if c.Keys.Cancelled > 0 {
-		details = append(details, fmt.Sprintf("%d cancelled", c.Keys.Cancelled))
+	if c.Keys.Paused > 0 {
+		details = append(details, fmt.Sprintf("%d paused", c.Keys.Paused))
 	}
 	if len(details) == 0 {
 		return string(c.State)
@@ -207,6 +217,8 @@ func progress(t status.Transfer) string {
 	switch {
 	case t.State == status.TransferQueued && t.Asked:
 		return "queued, asked for"
+	case t.State == status.TransferPaused && t.Bytes > 0 && t.Size > 0:
+		return "paused at " + size(t.Bytes) + " of " + size(t.Size)
 	case t.State != status.TransferRunning:
 		return string(t.State)
 	case t.Size < 0:

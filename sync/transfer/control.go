@@ -2,11 +2,66 @@ package transfer
 
 import (
 	"container/heap"
+	"os"
 	"slices"
 	"time"
 
 	"github.com/git-arbor/arbor/sync/annex"
+	"github.com/git-arbor/arbor/sync/p2p"
 )
+
+// Cancel takes jobs out of the queue. What came of their content is kept. Of small content that was asked for already, nobody can
+// stop the rest: it may still become Present.
+func (q *Queue) Cancel(keys ...annex.Key) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.cancel(keys, false)
+}
+
+// Discard is Cancel, and forgets what came of the content, also of keys that are in the queue no more.
+func (q *Queue) Discard(keys ...annex.Key) {
+	q.mu.Lock()
+	keys = q.cancel(keys, true)
+	q.mu.Unlock()
+	for _, key := range keys {
+		q.forget(key)
+	}
+}
+
+// cancel takes jobs out of the queue; those that run are ended, and what came is forgotten afterwards or not. It gives the
+// keys that no job runs for. The queue's mutex is held.
+func (q *Queue) cancel(keys []annex.Key, discard bool) (idle []annex.Key) {
+	for _, key := range keys {
+		j, ok := q.jobs[key]
+		if !ok || !j.running {
+			idle = append(idle, key)
+		}
+		if !ok {
+			continue
+		}
+		delete(q.jobs, key)
+		j.gone, j.discard = true, discard
+		if j.cancel != nil {
+			j.cancel(errCancelled)
+		}
+	}
+	return idle
+}
+
+// forget removes what is here of content on its way. Who else receives it keeps it.
+func (q *Queue) forget(key annex.Key) {
+	if _, err := os.Lstat(q.o.Repo.TmpPath(key)); err != nil {
+		return
+	}
+	p, err := p2p.OpenPartial(q.o.Repo, key, "")
+	if err == nil {
+		err = p.Discard()
+		p.Close()
+	}
+	if err != nil {
+		q.o.Log.Info("partial content is kept", "key", key, "err", err)
+	}
+}
 
 // Prioritise has these jobs, of those in the queue, done before all others, also those that were prioritised before. What
 // failed is tried again at once. Where they would have to wait for large content that nobody asked for, that is put back.

@@ -1,6 +1,7 @@
 package transfer_test
 
 import (
+	"os"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -123,5 +124,56 @@ func TestRelease(t *testing.T) {
 	to.check(t, keys...)
 	if failed := q.told(transfer.Failed); len(failed) > 0 {
 		t.Errorf("a pause is a failure: %+v", failed)
+	}
+}
+
+// TestDiscard: what came of cancelled content is gone, whether it was on its way or not, and comes anew when it is wanted again.
+func TestDiscard(t *testing.T) {
+	from, to := newClone(t), newClone(t)
+	limit := p2p.NewLimiter(2 << 20)
+	keys := from.put(t, random(4<<20, 1), random(6<<20, 2))
+	n := newNetwork(t, map[string]peer{"a": honest(from, p2p.Limits{Up: limit})})
+	q := startQueue(t, optionsFor(to, n))
+	q.Add(jobs(keys...)...)
+	there := func(key annex.Key) int64 {
+		fi, err := os.Stat(to.TmpPath(key))
+		if err != nil {
+			return 0
+		}
+		return fi.Size()
+	}
+	poll(t, "some of both", func() bool { return there(keys[0]) > 0 && there(keys[1]) > 0 })
+	q.Cancel(keys[0])
+	poll(t, "one to end", func() bool { return len(q.Running()) == 1 })
+	if there(keys[0]) == 0 {
+		t.Error("nothing was kept")
+	}
+	q.Discard(keys...)
+	poll(t, "all to be gone", func() bool { return there(keys[0])+there(keys[1]) == 0 && len(q.Running()) == 0 })
+	limit.SetLimit(1 << 40)
+	limit.SetBurst(1 << 30)
+	q.Add(jobs(keys...)...)
+	q.awaitPresent(t, len(keys))
+	q.Discard(keys...)
+	to.check(t, keys...)
+}
+
+// TestCancelledLands: small content that was asked for when it was cancelled comes all the same, and that is told.
+func TestCancelledLands(t *testing.T) {
+	from, to := newClone(t), newClone(t)
+	keys := from.put(t, random(100_000, 1), random(100_001, 2), random(100_002, 3))
+	n := newNetwork(t, map[string]peer{"a": honest(from, p2p.Limits{Up: p2p.NewLimiter(200_000)})})
+	o := optionsFor(to, n)
+	o.Slots = 1
+	q := startQueue(t, o)
+	q.Add(jobs(keys...)...)
+	q.await(t, "all to be asked for", func() bool { return len(q.Running()) == len(keys) && len(q.told(transfer.Running)) > 0 })
+	q.Cancel(keys[:2]...)
+	q.Discard(keys[2])
+	q.awaitPresent(t, len(keys))
+	to.check(t, keys...)
+	q.stop()
+	if told := q.told(transfer.Present); len(told) != len(keys) {
+		t.Errorf("told of %+v", told)
 	}
 }

@@ -160,23 +160,6 @@ func (q *Queue) Add(jobs ...Job) {
 	q.signal()
 }
 
-// Cancel takes jobs out of the queue. What came of their content is kept.
-func (q *Queue) Cancel(keys ...annex.Key) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for _, key := range keys {
-		j, ok := q.jobs[key]
-		if !ok {
-			continue
-		}
-		delete(q.jobs, key)
-		j.gone = true
-		if j.cancel != nil {
-			j.cancel(errCancelled)
-		}
-	}
-}
-
 // Refresh asks anew who holds what, and whether there is room on the disk. Clones that are named, because they came online,
 // and content they failed to give, are tried again at once, but not who lied about it.
 func (q *Queue) Refresh(clones ...string) {

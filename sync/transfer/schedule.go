@@ -20,7 +20,9 @@ type job struct {
 	rank      uint64 // when it was prioritised last; 0: never
 	offer     uint64 // the offers that are good; older ones in a holder's heap are void
 	running   bool
-	gone      bool               // cancelled
+	gone      bool               // out of the queue: done or cancelled
+	told      bool               // that it is Present
+	discard   bool               // it was cancelled, and what came is to be forgotten
 	cancel    func(cause error)  // ends it while it runs alone in a session; else nil
 	notBefore time.Time          // busy elsewhere until about then
 	failed    map[string]failure // by holder
@@ -391,13 +393,13 @@ func (q *Queue) take(h *holder, onlySmall bool) (*job, Holder) {
 // present ends a job whose content is here, from a clone or because it was.
 func (q *Queue) present(j *job, clone string) {
 	q.mu.Lock()
-	told := !j.gone
-	j.gone = true
+	told := j.told
+	j.gone, j.told = true, true
 	if q.jobs[j.Key] == j {
 		delete(q.jobs, j.Key)
 	}
 	q.mu.Unlock()
-	if told {
+	if !told {
 		size, _ := j.Key.Size()
 		q.o.Event(Event{Job: j.Job, State: Present, Clone: clone, Bytes: size, Size: size})
 	}

@@ -253,15 +253,18 @@ func (w *worker) release(a *arrival) {
 	if a.partial != nil {
 		a.partial.Close()
 	}
-	q := w.q
-	q.mu.Lock()
-	defer q.mu.Unlock()
+	w.q.mu.Lock()
 	w.transfers = slices.DeleteFunc(w.transfers, func(t *transfer) bool { return t == a.transfer })
 	w.checked = time.Time{}
 	a.cancel = nil
 	a.running = false
 	if !a.isSmall() {
 		w.h.larges--
+	}
+	discard := a.discard
+	w.q.mu.Unlock()
+	if discard {
+		w.q.forget(a.Key)
 	}
 }
 
