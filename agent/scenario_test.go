@@ -298,9 +298,34 @@ func TestBareClone(t *testing.T) {
 	b.join(nas, agent.JoinOptions{})
 	b.start()
 	b.has("file", "1\n")
+	// A person can ask for contents there too.
+	nasPaused := func(paused bool) {
+		t.Helper()
+		act := nas.client().Resume
+		if paused {
+			act = nas.client().Pause
+		}
+		if err := act(t.Context(), control.PauseRequest{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	nasPaused(true)
+	a.save("folder/large.bin", noise(300_000))
+	nas.commits("2")
+	if reply, err := nas.client().Prioritise(t.Context(), nas.named("folder/large.bin")); err != nil || reply.Contents != 1 {
+		t.Errorf("prioritise: %+v, %v", reply, err)
+	}
+	nasPaused(false)
+	if told, err := nas.get(true, "folder"); err != nil || !told[len(told)-1].Done || told[len(told)-1].Lacking > 0 {
+		t.Errorf("get: %+v, %v", told, err)
+	}
+	if objects, err := filepath.Glob(filepath.Join(nas.dir, "annex/objects/*/*/*/*")); err != nil || len(objects) != 1 {
+		t.Errorf("its objects are %q, %v", objects, err)
+	}
+	b.has("file", "1\n")
 	a.stop()
 	b.save("file", "2\n")
-	nas.commits("2")
+	nas.commits("3")
 	b.stop()
 	a.start()
 	a.has("file", "2\n")

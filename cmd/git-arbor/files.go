@@ -31,15 +31,19 @@ func filesOf(clones []status.Clone, args []string) ([]control.FilesRequest, erro
 }
 
 // locate finds the clone that a file is in, and its path there. What is named may itself be a link, as locked annexed files
-// are, or not be there.
+// are, or not be there, as nothing is in a bare clone: there a file is named as if it were in the clone's folder.
 func locate(clones []status.Clone, arg string) (clone, file string, err error) {
 	path, err := filepath.Abs(arg)
 	if err != nil {
 		return "", "", fmt.Errorf("find file: %w", err)
 	}
 	places := []string{path}
-	if dir, err := filepath.EvalSymlinks(filepath.Dir(path)); err == nil {
-		places = append(places, filepath.Join(dir, filepath.Base(path)))
+	for dir, rest := filepath.Dir(path), filepath.Base(path); dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
+		if target, err := filepath.EvalSymlinks(dir); err == nil {
+			places = append(places, filepath.Join(target, rest))
+			break
+		}
+		rest = filepath.Join(filepath.Base(dir), rest) // in a bare clone, no folder is there
 	}
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		if dir, err := filepath.EvalSymlinks(path); err == nil {

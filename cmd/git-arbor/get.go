@@ -26,7 +26,9 @@ func newGetCommand(a *app) *cobra.Command {
 cancelled is wanted again. When the wait is interrupted, the transfers go on.
 
 Contents that no machine has that can be reached come as soon as one can; the command says who has them, and ends with status 4.
-So it does for what is paused or cancelled meanwhile.`,
+So it does for what is paused or cancelled meanwhile.
+
+In a bare clone, name the files as if they were in its folder.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runGet(cmd.Context(), a, args, opts)
