@@ -299,7 +299,7 @@ func (c *clone) holdersOf(k annex.Key, logged []string) []*peer {
 // are tried.
 func (c *clone) answers(p *peer) bool {
 	alone := c.agent.store.Snapshot().Agent.XMPP != status.SessionOnline
-	return !c.want.paused.has(p.id.device) && (p.online() || alone && len(p.links) > 0)
+	return !p.refuses && !c.want.paused.has(p.id.device) && (p.online() || alone && len(p.links) > 0)
 }
 
 // whoHas names those who have a content, and says why they are not asked.
@@ -312,9 +312,12 @@ func (c *clone) whoHas(ctx context.Context, k annex.Key, logged []string) []stri
 	known := map[string]bool{c.id: true}
 	for _, p := range c.holdersOf(k, logged) {
 		known[p.id.clone] = true
-		if c.want.paused.has(p.id.device) {
+		switch {
+		case c.want.paused.has(p.id.device):
 			who = append(who, p.name+" (paused)")
-		} else {
+		case p.refuses:
+			who = append(who, p.name+" (paused there)")
+		default:
 			who = append(who, p.name+" (offline)")
 		}
 	}

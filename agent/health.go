@@ -143,6 +143,7 @@ func (c *clone) report() {
 		row := status.Peer{
 			Device: p.id.device.String(), Name: p.name, Clone: p.id.clone, JID: p.bare, Online: p.online(),
 			LastSeen: p.seen, Link: p.linkKind, RTT: p.rtt, Paused: c.want.paused.has(p.id.device),
+			PausedThere: p.refuses,
 		}
 		h := p.vector.Heads[c.side.branch] // zero while the branch is unborn there
 		row.Head = hexOrEmpty(gitrepo.Hash(h))

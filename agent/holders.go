@@ -50,7 +50,7 @@ func (w *contents) holdersChanged(all []*peer, remotes []*place, keys []annex.Ke
 		}
 	}
 	for _, p := range all {
-		if p.reachable() && !w.paused.has(p.id.device) {
+		if p.reachable() && !p.refuses && !w.paused.has(p.id.device) {
 			w.reach[p.id.clone] = holder{p.name, costOf(p.linkKind), false}
 		}
 	}

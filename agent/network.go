@@ -54,7 +54,7 @@ func costOf(kind string) int {
 func (c *clone) edge(p *peer) signal.Edge {
 	told := p.edge
 	kind := cmp.Or(p.linkKind, guessKind(p.links, c.agent.candidates()))
-	if c.want.paused.has(p.id.device) {
+	if p.refuses || c.want.paused.has(p.id.device) {
 		kind = link.KindNone
 	}
 	e := signal.Edge{

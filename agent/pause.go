@@ -71,7 +71,7 @@ func (a *agent) pauseAll(ctx context.Context, r control.PauseRequest, paused boo
 		})
 	}
 	known := false
-	err := a.tellAll(ctx, r.Clone, func(ctx context.Context, c *clone) error {
+	err := a.tellAll(ctx, r.Clone, func(_ context.Context, c *clone) error {
 		device, err := c.deviceOf(r.Peer)
 		if err != nil {
 			return err
@@ -80,7 +80,7 @@ func (a *agent) pauseAll(ctx context.Context, r control.PauseRequest, paused boo
 			return nil
 		}
 		known = true
-		return c.setPeerPaused(ctx, device, paused)
+		return c.setPeerPaused(device, paused)
 	})
 	if err == nil && !known {
 		return &control.Error{Code: "no-such-peer", Text: fmt.Sprintf("no peer is called %q", r.Peer), Fix: "git arbor status lists the peers"}
@@ -117,30 +117,52 @@ func (c *clone) setPaused(paused bool) error {
 }
 
 // setPeerPaused stops the exchange of contents with a device or lets it go on; it is remembered.
-func (c *clone) setPeerPaused(ctx context.Context, device grove.DeviceID, paused bool) error {
+func (c *clone) setPeerPaused(device grove.DeviceID, paused bool) error {
 	if !c.want.paused.put(device, paused) {
 		return nil
 	}
 	c.agent.sessions.end(c, device) // a new one is served otherwise
 	var clones []string
-	var online []*peer
 	for _, p := range c.peers.all() {
-		if p.id.device != device {
-			continue
-		}
-		clones = append(clones, p.id.clone)
-		if p.online() {
-			online = append(online, p)
+		if p.id.device == device {
+			clones = append(clones, p.id.clone)
 		}
 	}
 	c.holdersChanged()
+	c.agenda.in(taskPublish, publishDelay) // so that the other side neither tries in vain nor wonders
 	switch {
 	case c.queue == nil:
 	case paused:
 		c.queue.Release(clones...)
 	default:
 		c.want.online = append(c.want.online, clones...)
-		c.tell(ctx, signal.SyncRequest{}, online)
 	}
 	return c.write()
+}
+
+// pausedClones are the clones of the devices with which no contents are exchanged, as far as a vector has room for them.
+func (c *clone) pausedClones() []string {
+	var ids []string
+	for _, p := range c.peers.all() {
+		if c.want.paused.has(p.id.device) && len(ids) < signal.MaxPaused {
+			ids = append(ids, p.id.clone)
+		}
+	}
+	return ids
+}
+
+// setRefuses takes in whether a peer exchanges contents with this clone.
+func (c *clone) setRefuses(p *peer, refuses bool) {
+	if p.refuses == refuses {
+		return
+	}
+	p.refuses = refuses
+	c.holdersChanged()
+	switch {
+	case c.queue == nil:
+	case refuses:
+		c.queue.Release(p.id.clone)
+	default:
+		c.want.online = append(c.want.online, p.id.clone) // what it refused before it may give now
+	}
 }

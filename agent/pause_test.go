@@ -2,6 +2,7 @@ package agent_test
 
 import (
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/git-arbor/arbor/agent"
@@ -47,6 +48,22 @@ func TestPausePeer(t *testing.T) {
 	}
 	b.pointer("of the laptop")
 	a.pointer("of the desktop")
+	told := func(want bool) {
+		t.Helper()
+		a.eventually("know that the desktop has paused it", func() error {
+			row, err := a.clone()
+			for _, p := range row.Peers {
+				if p.PausedThere != (want && p.Name == "desktop") {
+					err = errors.New(p.Name + " is wrong")
+				}
+			}
+			return err
+		})
+	}
+	told(true)
+	if told, err := a.get(true, "of the desktop"); err != nil || len(told[0].Unreachable) != 1 || !slices.Equal(told[0].Unreachable[0].Holders, []string{"desktop (paused there)"}) {
+		t.Errorf("get of what the desktop has: %+v, %v", told, err)
+	}
 	b.save("note", "2\n")
 	a.has("note", "2\n") // by now contents would have come
 	b.pointer("of the laptop")
@@ -68,6 +85,7 @@ func TestPausePeer(t *testing.T) {
 		t.Fatal(err)
 	}
 	paused(false)
+	told(false)
 	b.has("more of the laptop", more[0])
 	a.has("more of the desktop", more[1])
 	c.start()

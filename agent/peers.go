@@ -46,6 +46,7 @@ type peer struct {
 	rtt      time.Duration // of that link
 	edge     signal.Edge   // what was last told of getting contents from it
 	probed   bool          // a probe was sent that way
+	refuses  bool          // it says that it exchanges no contents with this clone; only while it is online
 
 	fetching bool
 	failures int           // fetches in a row that failed

@@ -152,6 +152,7 @@ func (c *clone) vector() (signal.Vector, error) {
 	}
 	v.Want = keyStrings(c.want.some(keysPerSignal))
 	v.Edges = c.edges()
+	v.Paused = c.pausedClones()
 	return v, nil
 }
 
@@ -198,7 +199,6 @@ func (c *clone) receive(ctx context.Context, from string, payload xmpp.Payload) 
 		c.dialBack(p, b)
 	case signal.SyncRequest:
 		p.due = true
-		c.want.online = append(c.want.online, p.id.clone) // what it refused before it may give now
 	case signal.LogRequest:
 		c.sendLog(ctx, p)
 	case signal.Log:
@@ -232,6 +232,7 @@ func (c *clone) unseal(from string, payload xmpp.Payload) (signal.Signal, error)
 func (c *clone) receiveVector(ctx context.Context, p *peer, v signal.Vector) {
 	c.want.redraw = c.want.redraw || !slices.Equal(p.vector.Edges, v.Edges)
 	p.vector = v
+	c.setRefuses(p, slices.Contains(v.Paused, c.id))
 	p.told++
 	before := p.links
 	p.links = nil
@@ -348,7 +349,7 @@ func (c *clone) theyHave(p *peer, texts []string) {
 func (c *clone) offline(jid string) {
 	for _, p := range c.peers.online() {
 		if p.jid == jid || jid == "" {
-			p.jid = ""
+			p.jid, p.refuses = "", false
 			c.holdersChanged()
 		}
 	}

@@ -153,6 +153,8 @@ type Peer struct {
 	InStep bool `json:"in_step"`
 	// Paused says that no contents are exchanged with it, because the person said so.
 	Paused bool `json:"paused,omitzero"`
+	// PausedThere says that the peer exchanges no contents with this clone, because its person said so.
+	PausedThere bool `json:"paused_there,omitzero"`
 	// Link is the kind of the link in use ("host", "lan", "static"), empty without one.
 	Link     string    `json:"link,omitempty"`
 	LastSeen time.Time `json:"last_seen,omitzero"`

@@ -204,6 +204,9 @@ func peerList(peers []status.Peer) string {
 		if p.Paused {
 			notes = append(notes, "paused")
 		}
+		if p.PausedThere {
+			notes = append(notes, "paused there")
+		}
 		name := p.Name
 		if len(notes) > 0 {
 			name += " (" + strings.Join(notes, ", ") + ")"

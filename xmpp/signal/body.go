@@ -31,6 +31,8 @@ const (
 	maxKeys  = 1024
 	maxLinks = 16
 	maxEdges = 256
+	// MaxPaused bounds the clones that a vector names as paused.
+	MaxPaused = 32
 )
 
 // A Hash is the name of a git object (SHA-1).
@@ -106,6 +108,8 @@ type Vector struct {
 	Keys    uint64          `cbor:"7,keyasint"`           // number of keys whose content is present
 	Want    []string        `cbor:"8,keyasint,omitempty"` // some keys that are wanted, newest first
 	Edges   []Edge          `cbor:"9,keyasint,omitempty"` // at most 256, best first; may be a part, see Fit
+	// Paused are the ids of the clones that the sender gives no content, and gets none from, for now; at most MaxPaused, see Fit
+	Paused []string `cbor:"10,keyasint,omitempty"`
 }
 
 // An Announce says that a reference moved, and carries the new objects when they
@@ -179,6 +183,14 @@ func (v Vector) check() error {
 	}
 	if err := checkEdges(v.Edges); err != nil {
 		return err
+	}
+	if len(v.Paused) > MaxPaused {
+		return fmt.Errorf("%d paused clones, more than %d", len(v.Paused), MaxPaused)
+	}
+	for _, id := range v.Paused {
+		if err := checkString("clone id", id, 1, maxClone); err != nil {
+			return err
+		}
 	}
 	return checkLinks(v.Links)
 }

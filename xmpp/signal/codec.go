@@ -156,8 +156,8 @@ func RefsDigest(refs map[string]Hash) Digest {
 }
 
 // Fit returns v reduced until its signal is at most MaxPresence bytes: wanted keys
-// go first, then edges beyond eight and links of low priority beyond four, then references other than
-// the one HEAD points to, last in byte order first. Refs and Members are kept, so
+// go first, then edges and paused clones beyond eight and links of low priority beyond four, then references
+// other than the one HEAD points to, last in byte order first. Refs and Members are kept, so
 // that a receiver still sees that there is more than what it was told. clone is
 // the sender's clone id.
 func (v Vector) Fit(clone string) Vector {
@@ -177,6 +177,7 @@ func (v Vector) Fit(clone string) Vector {
 		return v
 	}
 	v.Edges = v.Edges[:min(len(v.Edges), 8)]
+	v.Paused = v.Paused[:min(len(v.Paused), 8)]
 	v.Links = slices.Clone(v.Links)
 	slices.SortStableFunc(v.Links, func(a, b Link) int { return cmp.Compare(b.Priority, a.Priority) })
 	v.Links = v.Links[:min(len(v.Links), 4)]

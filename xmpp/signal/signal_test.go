@@ -83,6 +83,7 @@ func vector() *rapid.Generator[signal.Vector] {
 			Keys:    rapid.Uint64().Draw(t, "keys"),
 			Want:    rapid.SliceOfN(name("key", 60), 0, 8).Draw(t, "want"),
 			Edges:   edges().Draw(t, "edges"),
+			Paused:  rapid.SliceOfN(name("paused", 60), 0, signal.MaxPaused).Draw(t, "paused"),
 		}
 	})
 }
