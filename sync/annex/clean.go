@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/git-arbor/arbor/sync/gitrepo"
+	"github.com/git-arbor/arbor/sync/wanted"
 )
 
 // cleaning is the way of one file into git.
@@ -97,10 +98,10 @@ func (c *cleaning) large(ctx context.Context, content *spool) (bool, error) {
 	if !c.repo.git.ConfigBool("annex.gitaddtoannex", true) {
 		return wasAnnexed, nil
 	}
-	large, configured, err := c.repo.largeByRule(ctx, &candidate{
-		path: c.path,
-		size: content.size,
-		encoding: func() (string, error) {
+	large, configured, err := c.repo.largeByRule(ctx, &wanted.File{
+		Path: c.path,
+		Size: content.size,
+		Encoding: func() (string, error) {
 			return magicEncoding(content.head), nil
 		},
 	})

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/git-arbor/arbor/sync/gitrepo"
+	"github.com/git-arbor/arbor/sync/wanted"
 )
 
 // Large says whether a file of this size in bytes is to be annexed, as annex.largefiles and annex.dotfiles say: in git's configuration, else
@@ -31,8 +32,8 @@ func (r *Repo) Large(ctx context.Context, path string, size int64) (bool, error)
 }
 
 // largeByRule is what annex.largefiles says of a file; configured is false when it says nothing.
-func (r *Repo) largeByRule(ctx context.Context, c *candidate) (large, configured bool, err error) {
-	if isDotfile(c.path) {
+func (r *Repo) largeByRule(ctx context.Context, f *wanted.File) (large, configured bool, err error) {
+	if isDotfile(f.Path) {
 		value, _, err := r.setting(ctx, "annex.dotfiles")
 		if on, isBool := parseBool(value); err != nil || !isBool || !on {
 			return false, false, err
@@ -40,7 +41,7 @@ func (r *Repo) largeByRule(ctx context.Context, c *candidate) (large, configured
 	}
 	text, from := r.git.Config("annex.largefiles"), "git config"
 	if text == "" {
-		attrs, err := r.attrs.of(ctx, c.path)
+		attrs, err := r.attrs.of(ctx, f.Path)
 		if err != nil {
 			return false, false, err
 		}
@@ -52,17 +53,17 @@ func (r *Repo) largeByRule(ctx context.Context, c *candidate) (large, configured
 		}
 		from = "git annex config"
 	}
-	m, err := parseExpression(text, fileTerm)
+	rule, err := wanted.ParseLargeFiles(text)
 	if err != nil {
 		return false, false, &Refused{
 			What: fmt.Sprintf("annex.largefiles in %s: %v", from, err),
 			Hint: "git annex help matching-expression describes the expressions; mimetype needs git-annex itself",
 		}
 	}
-	if m == nil {
+	if rule.IsZero() {
 		return false, false, nil
 	}
-	large, err = m(c)
+	large, err = rule.Match(f)
 	return large, true, err
 }
 
@@ -76,17 +77,14 @@ func (r *Repo) AddUnlocked(ctx context.Context, path string, size int64) (bool, 
 	if on, isBool := parseBool(text); isBool || text == "" {
 		return on, nil
 	}
-	m, err := parseExpression(text, fileTerm)
+	rule, err := wanted.ParseLargeFiles(text)
 	if err != nil {
 		return false, &Refused{
 			What: fmt.Sprintf("annex.addunlocked in %s: %v", from, err),
 			Hint: "git annex help matching-expression describes the expressions; mimetype needs git-annex itself",
 		}
 	}
-	if m == nil {
-		return true, nil
-	}
-	return m(r.candidate(path, size))
+	return rule.Match(r.candidate(path, size))
 }
 
 // headEntry gives what the current commit has at path; the zero Entry when it has nothing there.
@@ -122,8 +120,9 @@ func EntryKey(git *gitrepo.Repo, e gitrepo.Entry) (Key, bool) {
 	return Key{}, false
 }
 
-func (r *Repo) candidate(path string, size int64) *candidate {
-	return &candidate{path: path, size: size, encoding: func() (string, error) {
+// candidate is a file of the work tree that may be added.
+func (r *Repo) candidate(path string, size int64) *wanted.File {
+	return &wanted.File{Path: path, Size: size, Encoding: func() (string, error) {
 		f, err := os.Open(r.workPath(path))
 		if err != nil {
 			return "", fmt.Errorf("look into file: %w", err)
@@ -135,46 +134,6 @@ func (r *Repo) candidate(path string, size int64) *candidate {
 		}
 		return magicEncoding(head), nil
 	}}
-}
-
-// fileTerm reads the terms that annex.largefiles and annex.addunlocked may use (git-annex-matching-expression(1)).
-func fileTerm(word string) (matcher, error) {
-	switch word {
-	case "anything":
-		return everything, nil
-	case "nothing", "unused":
-		return nothing, nil
-	}
-	name, value, _ := strings.Cut(word, "=")
-	switch name {
-	case "include", "exclude":
-		glob, err := compileGlob(value, true)
-		if err != nil {
-			return nil, err
-		}
-		return func(c *candidate) (bool, error) {
-			return glob.MatchString(c.path) == (name == "include"), nil
-		}, nil
-	case "largerthan", "smallerthan":
-		size, err := parseDataSize(value)
-		if err != nil {
-			return nil, err
-		}
-		if name == "largerthan" {
-			return func(c *candidate) (bool, error) { return c.size > size, nil }, nil
-		}
-		return func(c *candidate) (bool, error) { return c.size < size, nil }, nil
-	case "mimeencoding":
-		glob, err := compileGlob(value, false)
-		if err != nil {
-			return nil, err
-		}
-		return func(c *candidate) (bool, error) {
-			encoding, err := c.encoding()
-			return err == nil && glob.MatchString(encoding), err
-		}, nil
-	}
-	return nil, fmt.Errorf("%q is not understood", word)
 }
 
 // parseBool reads a boolean as git's configuration has it.

@@ -9,21 +9,6 @@ import (
 	"testing"
 )
 
-// What git-annex answers, asked again.
-func TestExpressionsByGitAnnex(t *testing.T) {
-	t.Parallel()
-	r := newAnnex(t)
-	for _, c := range expressionCases {
-		if c.expr == "" {
-			continue // git-annex wants an expression
-		}
-		_, err := try(t, r.git.Dir(), "git-annex", "matchexpression", "--largefiles", "--file=music/song.mp3", "--size=150000", c.expr)
-		if (err == nil) != c.want {
-			t.Errorf("%q matches for git-annex: %v (%v)", c.expr, err == nil, err)
-		}
-	}
-}
-
 func TestKeysByGitAnnex(t *testing.T) {
 	t.Parallel()
 	r := newAnnex(t)

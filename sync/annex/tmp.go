@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/git-arbor/arbor/sync/wanted"
 )
 
 // copyBuffer is how much is read at once, in bytes.
@@ -28,7 +30,7 @@ func (r *Repo) RoomAt(dir string, size int64) error {
 	reserve := int64(100_000_000)
 	if value := r.git.Config("annex.diskreserve"); value != "" {
 		var err error
-		if reserve, err = parseDataSize(value); err != nil {
+		if reserve, err = wanted.ParseSize(value); err != nil {
 			return &Refused{What: "annex.diskreserve: " + err.Error(), Hint: "run git config annex.diskreserve 100mb"}
 		}
 	}

@@ -1,4 +1,4 @@
-package annex
+package wanted
 
 import (
 	"fmt"
@@ -39,8 +39,8 @@ var dataUnits = func() map[string]float64 {
 	return units
 }()
 
-// parseDataSize reads a size such as "100kb" or "1.5 GiB", in bytes.
-func parseDataSize(s string) (int64, error) {
+// ParseSize reads a size such as "100kb" or "1.5 GiB", in bytes.
+func ParseSize(s string) (int64, error) {
 	found := dataSize.FindStringSubmatch(strings.TrimSpace(s))
 	if found == nil {
 		return 0, fmt.Errorf("%q is not a size", s)

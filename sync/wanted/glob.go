@@ -1,4 +1,4 @@
-package annex
+package wanted
 
 import (
 	"fmt"
@@ -8,27 +8,71 @@ import (
 	"unicode/utf8"
 )
 
+// glob is a compiled glob.
+type glob struct {
+	expr *regexp.Regexp
+	// plain are the texts between the stars of a glob that has no other wildcards; nil for any other.
+	plain []string
+}
+
+// globMode says what a glob is compared with.
+type globMode byte
+
+const (
+	pathGlob  globMode = iota // a path, where one slash of the glob stands for several
+	textGlob                  // anything else
+	valueGlob                 // a value of metadata, in either case
+)
+
+// match says whether the glob matches. Most globs are plain, and most paths have no line break and no double slash: a regular expression is
+// needed for the rest only.
+func (g *glob) match(s string) bool {
+	if g.plain == nil || strings.Contains(s, "//") || strings.Contains(s, "\n") {
+		return g.expr.MatchString(s)
+	}
+	first, rest := g.plain[0], g.plain[1:]
+	if len(rest) == 0 {
+		return s == first
+	}
+	s, ok := strings.CutPrefix(s, first)
+	if !ok {
+		return false
+	}
+	last := len(rest) - 1
+	for _, part := range rest[:last] {
+		at := strings.Index(s, part)
+		if at < 0 {
+			return false
+		}
+		s = s[at+len(part):]
+	}
+	return strings.HasSuffix(s, rest[last])
+}
+
 // compileGlob reads a glob as git-annex does (Utility/Glob.hs): "*" and "?" match slashes too, brackets are POSIX
-// with "!" for not, and a whole line must match. In paths one slash of the glob stands for several.
-func compileGlob(glob string, path bool) (*regexp.Regexp, error) {
+// with "!" for not, and a whole line must match.
+func compileGlob(text string, mode globMode) (*glob, error) {
 	var b strings.Builder
+	if mode == valueGlob {
+		b.WriteString("(?i)")
+	}
 	b.WriteString("(?m)^")
-	for rest := glob; rest != ""; {
+	for rest := text; rest != ""; {
 		c, size := utf8.DecodeRuneInString(rest)
 		if c == utf8.RuneError && size == 1 {
-			return nil, fmt.Errorf("glob %q is not UTF-8", glob)
+			return nil, fmt.Errorf("glob %q is not UTF-8", text)
 		}
 		switch {
 		case c == '*':
 			b.WriteString(".*")
 		case c == '?':
 			b.WriteByte('.')
-		case c == '/' && path:
+		case c == '/' && mode == pathGlob:
 			b.WriteString("/+")
 		case c == '[':
 			class, n, err := globClass(rest)
 			if err != nil {
-				return nil, fmt.Errorf("glob %q: %w", glob, err)
+				return nil, fmt.Errorf("glob %q: %w", text, err)
 			}
 			b.WriteString(class)
 			size = n
@@ -40,9 +84,13 @@ func compileGlob(glob string, path bool) (*regexp.Regexp, error) {
 	b.WriteByte('$')
 	expr, err := regexp.Compile(b.String())
 	if err != nil {
-		return nil, fmt.Errorf("glob %q: %w", glob, err)
+		return nil, fmt.Errorf("glob %q: %w", text, err)
 	}
-	return expr, nil
+	g := &glob{expr: expr}
+	if mode == pathGlob && !strings.ContainsAny(text, "?[\n") && !strings.Contains(text, "//") {
+		g.plain = strings.Split(text, "*")
+	}
+	return g, nil
 }
 
 // globClass gives the regular expression for the bracket expression at the front of glob, and its length in bytes.
