@@ -185,20 +185,29 @@ func (b *branch) intern(uuids []string) []string {
 	return list
 }
 
-// valueLog reads a log of newest values.
-func (r *Repo) valueLog(ctx context.Context, path string, format valueFormat) (valueLog, error) {
+// readLog gives a log; nil when there is none.
+func (r *Repo) readLog(ctx context.Context, path string) ([]byte, error) {
 	b := r.branch
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if err := ctx.Err(); err != nil {
-		return valueLog{}, err
+		return nil, err
 	}
 	if err := b.refresh(); err != nil {
-		return valueLog{}, err
+		return nil, err
 	}
 	content, _, err := b.read(path)
 	if err != nil {
-		return valueLog{}, fmt.Errorf("read %s: %w", path, err)
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	return content, nil
+}
+
+// valueLog reads a log of newest values.
+func (r *Repo) valueLog(ctx context.Context, path string, format valueFormat) (valueLog, error) {
+	content, err := r.readLog(ctx, path)
+	if err != nil {
+		return valueLog{}, err
 	}
 	return parseValueLog(content, format), nil
 }

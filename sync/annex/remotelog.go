@@ -2,7 +2,6 @@ package annex
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 	"strings"
 	"unicode"
@@ -27,18 +26,9 @@ func (r *Repo) RemoteConfigs(ctx context.Context) (map[string]map[string]string,
 
 // Chunked says whether a special remote has, or had, the content of the key in chunks (Logs/Chunk.hs: CLOCK UUID:SIZE COUNT).
 func (r *Repo) Chunked(ctx context.Context, k Key, uuid string) (bool, error) {
-	b := r.branch
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if err := ctx.Err(); err != nil {
-		return false, err
-	}
-	if err := b.refresh(); err != nil {
-		return false, err
-	}
-	content, _, err := b.read(k.logPath() + ".cnk")
+	content, err := r.readLog(ctx, k.logPath()+".cnk")
 	if err != nil {
-		return false, fmt.Errorf("read chunks of %s: %w", k, err)
+		return false, err
 	}
 	for line := range logLines(content) {
 		if words := strings.Fields(line); len(words) > 1 && strings.HasPrefix(words[1], uuid+":") {

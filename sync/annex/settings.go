@@ -18,11 +18,7 @@ func (r *Repo) Descriptions(ctx context.Context) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	descriptions := make(map[string]string, len(log.lines))
-	for _, line := range log.lines {
-		descriptions[line.subject] = line.value
-	}
-	return descriptions, nil
+	return log.values(), nil
 }
 
 // Describe records what people call a clone.

@@ -112,6 +112,15 @@ func (log *valueLog) get(subject string) (string, bool) {
 	return log.lines[at].value, true
 }
 
+// values gives all newest values by subject.
+func (log *valueLog) values() map[string]string {
+	values := make(map[string]string, len(log.lines))
+	for _, line := range log.lines {
+		values[line.subject] = line.value
+	}
+	return values
+}
+
 // set gives a subject a value with the clock that follows from now; false when it has that value already.
 func (log *valueLog) set(subject, value string, now time.Time) bool {
 	at, found := log.find(subject)

@@ -1,0 +1,92 @@
+package annex
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/git-arbor/arbor/sync/wanted"
+)
+
+const (
+	preferredLog      = "preferred-content.log"
+	requiredLog       = "required-content.log"
+	groupLog          = "group.log"
+	groupPreferredLog = "group-preferred-content.log"
+	maxSizeLog        = "maxsize.log"
+)
+
+// WantedLogs reads what all repositories are set to want. Trust and NumCopies, which other things follow from too, are left to the caller.
+func (r *Repo) WantedLogs(ctx context.Context) (wanted.Logs, error) {
+	var logs wanted.Logs
+	for _, l := range []struct {
+		path   string
+		format valueFormat
+		take   func(values map[string]string)
+	}{
+		{preferredLog, uuidLogFormat, func(values map[string]string) { logs.Preferred = values }},
+		{requiredLog, uuidLogFormat, func(values map[string]string) { logs.Required = values }},
+		{groupLog, uuidLogFormat, func(values map[string]string) { logs.Groups = splitGroups(values) }},
+		{groupPreferredLog, configLogFormat, func(values map[string]string) { logs.GroupWanted = values }},
+		{maxSizeLog, configLogFormat, func(values map[string]string) { logs.MaxSize = haveMaxSize(values) }},
+	} {
+		log, err := r.valueLog(ctx, l.path, l.format)
+		if err != nil {
+			return wanted.Logs{}, err
+		}
+		l.take(log.values())
+	}
+	remotes, err := r.RemoteConfigs(ctx)
+	if err != nil {
+		return wanted.Logs{}, err
+	}
+	logs.PreferredDir = make(map[string]string)
+	for uuid, config := range remotes {
+		if dir := config["preferreddir"]; dir != "" {
+			logs.PreferredDir[uuid] = dir
+		}
+	}
+	return logs, nil
+}
+
+// splitGroups reads the values of group.log.
+func splitGroups(values map[string]string) map[string][]string {
+	groups := make(map[string][]string, len(values))
+	for uuid, names := range values {
+		groups[uuid] = strings.Fields(names)
+	}
+	return groups
+}
+
+// haveMaxSize reads the values of maxsize.log, of which 0 is none.
+func haveMaxSize(values map[string]string) map[string]bool {
+	have := make(map[string]bool, len(values))
+	for uuid, size := range values {
+		have[uuid] = size != "0"
+	}
+	return have
+}
+
+// SetPreferred records what a repository is to want, an expression as `git annex wanted` takes it; "" makes it want what it is given. *Refused when the
+// expression is not understood.
+func (r *Repo) SetPreferred(ctx context.Context, uuid, expression string) error {
+	if err := wanted.Check(expression); err != nil {
+		return &Refused{
+			What: fmt.Sprintf("preferred content %q: %v", expression, err),
+			Hint: "git annex help preferred-content describes the expressions",
+		}
+	}
+	return r.setValue(ctx, preferredLog, uuidLogFormat, uuid, expression)
+}
+
+// SetGroups records which groups a repository is in, instead of those it was in. *Refused when a name is not one word.
+func (r *Repo) SetGroups(ctx context.Context, uuid string, groups []string) error {
+	for _, name := range groups {
+		if len(strings.Fields(name)) != 1 || strings.TrimSpace(name) != name {
+			return &Refused{What: fmt.Sprintf("group %q", name), Hint: "a group's name is one word"}
+		}
+	}
+	groups = slices.Compact(slices.Sorted(slices.Values(groups)))
+	return r.setValue(ctx, groupLog, uuidLogFormat, uuid, strings.Join(groups, " "))
+}
