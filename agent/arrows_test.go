@@ -21,6 +21,7 @@ var arrows = map[string][]string{
 	"sync/link":       {"sync/grove"},
 	"sync/netmap":     nil,
 	"sync/p2p":        {"sync/annex"},
+	"sync/remote":     {"sync/annex", "sync/gitrepo", "sync/p2p"},
 	"sync/transfer":   {"sync/annex", "sync/p2p"},
 	"sync/wanted":     nil,
 	"sync/watch":      nil,

@@ -2,6 +2,8 @@ package p2p
 
 import (
 	"context"
+	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -95,4 +97,24 @@ func near(t *testing.T, what string, got, want float64) {
 	if got < 0.95*want || got > 1.05*want {
 		t.Errorf("%s: %.0f bytes passed, not %.0f", what, got, want)
 	}
+}
+
+// TestCopy copies as fast as the bucket allows, and no further than the context.
+func TestCopy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		content, begun := strings.Repeat("x", 1_000_000), time.Now()
+		var dst strings.Builder
+		n, err := Copy(t.Context(), &dst, strings.NewReader(content), NewLimiter(100_000))
+		if err != nil || n != int64(len(content)) || dst.String() != content {
+			t.Fatalf("%d bytes, %v", n, err)
+		}
+		near(t, "seconds", time.Since(begun).Seconds(), 10)
+		dst.Reset()
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(5*time.Second, cancel)
+		n, err = Copy(ctx, &dst, strings.NewReader(content), NewLimiter(100_000))
+		if !errors.Is(err, context.Canceled) || n != int64(dst.Len()) || n > 510_000 || n < 400_000 {
+			t.Errorf("within 5 s %d bytes, %v", n, err)
+		}
+	})
 }

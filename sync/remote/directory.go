@@ -11,6 +11,7 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
+	"syscall"
 
 	"github.com/git-arbor/arbor/sync/annex"
 	"github.com/git-arbor/arbor/sync/p2p"
@@ -146,7 +147,7 @@ func (s *directorySession) Get(ctx context.Context, key annex.Key, file string, 
 // Put writes the content beside those that are there, and moves it among them when it is proven and on disk. What was written before an interruption
 // is compared and kept.
 func (s *directorySession) Put(ctx context.Context, key annex.Key, _ string, progress func(int64)) error {
-	src, err := openObject(s.remote.repo, key)
+	src, err := s.remote.outgoing(key)
 	if err != nil {
 		return err
 	}
@@ -250,9 +251,7 @@ func (s *directorySession) place(partial, name string) error {
 	if err := s.root.MkdirAll(dir, 0o777); err != nil {
 		return err
 	}
-	if err := s.root.Chmod(dir, 0o755); err != nil { // sealed, with broken content in it
-		return err
-	}
+	_ = s.root.Chmod(dir, 0o755) // it may be sealed, with broken content in it
 	if err := s.root.Rename(partial, name); err != nil {
 		return err
 	}
@@ -273,5 +272,9 @@ func (s *directorySession) sync(dir string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(d.Sync(), d.Close())
+	defer d.Close()
+	if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	return nil // as well where the file system, such as that of a foreign drive, cannot
 }

@@ -330,7 +330,7 @@ func TestIdentify(t *testing.T) {
 		if err := r.Identify(t.Context()); !errors.Is(err, test.err) || r.UUID != test.uuid {
 			t.Errorf("%s is %q, %v", test.url, r.UUID, err)
 		}
-		if usable := test.uuid == uuid; test.err != gitrepo.ErrUnreachable && (r.Read != usable || r.Write != usable) {
+		if usable := test.uuid == uuid; !errors.Is(test.err, gitrepo.ErrUnreachable) && (r.Read != usable || r.Write != usable) {
 			t.Errorf("%s: %+v", test.url, r)
 		}
 		if !r.Fetch || !r.Push {
@@ -364,6 +364,89 @@ func TestSSHOptions(t *testing.T) {
 	for _, want := range []string{"-o BatchMode=yes", "-o Compression=no", "-p 2222", "-T me@here env git-annex-shell 'p2pstdio'"} {
 		if !strings.Contains(string(said), want) {
 			t.Errorf("ssh was called without %s, %v:\n%s", want, err, said)
+		}
+	}
+}
+
+// TestBusy sends content that another process of this clone is sending already, by git-annex's own lock.
+func TestBusy(t *testing.T) {
+	for _, k := range kinds[3:5] {
+		dir := newAnnex(t)
+		k.make(t, dir)
+		c := openClone(t, dir)
+		key := c.hold(t, random(17, 1000))
+		unlock, err := p2p.LockUpload(c.repo, key, c.remote(t, "r").UUID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := c.open(t, "r")
+		if err := s.Put(t.Context(), key, "", nil); !errors.Is(err, p2p.ErrBusy) {
+			t.Errorf("%s: put twice at once: %v", k.name, err)
+		}
+		unlock()
+		if err := s.Put(t.Context(), key, "", nil); err != nil {
+			t.Errorf("%s: put afterwards: %v", k.name, err)
+		}
+	}
+}
+
+// TestLimits has contents wait for the caller's buckets.
+func TestLimits(t *testing.T) {
+	for _, k := range kinds[:4] {
+		dir := newAnnex(t)
+		k.make(t, dir)
+		c := openClone(t, dir)
+		r := c.remote(t, "r")
+		if err := r.Identify(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		up, down := &counter{Limiter: p2p.NewLimiter(1 << 30)}, &counter{Limiter: p2p.NewLimiter(1 << 30)}
+		s, err := r.Open(t.Context(), p2p.Limits{Up: up, Down: down})
+		if err != nil {
+			t.Fatal(err)
+		}
+		key := c.hold(t, random(18, 1<<20))
+		if err := s.Put(t.Context(), key, "", nil); err != nil || up.bytes < 1<<20 {
+			t.Errorf("%s: put: %v, %d bytes counted", k.name, err, up.bytes)
+		}
+		c.forget(t, key)
+		shared := false // by the file system, between two directories of this machine
+		if err := s.Get(t.Context(), key, "", func(n int64) { shared = shared || n == 1<<20 && down.bytes == 0 }); err != nil || down.bytes < 1<<20 && !shared {
+			t.Errorf("%s: get: %v, %d bytes counted", k.name, err, down.bytes)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// counter counts what passes a bucket.
+type counter struct {
+	p2p.Limiter
+	bytes int
+}
+
+func (c *counter) WaitN(ctx context.Context, n int) error {
+	c.bytes += n
+	return c.Limiter.WaitN(ctx, n)
+}
+
+// TestReadOnly puts nothing where nothing is to be put.
+func TestReadOnly(t *testing.T) {
+	for _, k := range kinds[:5] {
+		dir := newAnnex(t)
+		k.make(t, dir)
+		c := openClone(t, dir)
+		key := c.hold(t, random(19, 1000))
+		run(t, dir, "git", "config", "remote.r.annex-readonly", "true")
+		s := c.open(t, "r")
+		if err := s.Put(t.Context(), key, "", nil); err == nil {
+			t.Errorf("%s: put", k.name)
+		}
+		there(t, s, key, false)
+		run(t, dir, "git", "config", "remote.r.annex-ignore", "true")
+		if _, err := c.remote(t, "r").Open(t.Context(), p2p.Limits{}); err == nil {
+			t.Errorf("%s: open", k.name)
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path/filepath"
 
 	"github.com/git-arbor/arbor/sync/annex"
 	"github.com/git-arbor/arbor/sync/gitrepo"
@@ -31,26 +32,26 @@ func openPath(ctx context.Context, r *Remote, limits p2p.Limits) (Session, error
 	case uuid != r.UUID:
 		return nil, fmt.Errorf("%w: %q, not %q", ErrOther, uuid, r.UUID)
 	}
-	git, err := gitrepo.Open(ctx, r.place.dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, unreachable(err)
-	}
-	_, lookErr := exec.LookPath("git-annex-shell")
-	if installed := lookErr == nil; installed && (err != nil || !git.Bare()) {
-		if git != nil {
-			git.Close()
-		}
+	_, err = exec.LookPath("git-annex-shell")
+	installed := err == nil
+	if _, err := os.Lstat(filepath.Join(r.place.dir, ".git")); err == nil && installed {
 		return openShell(ctx, r, limits)
 	}
-	if err != nil {
-		return nil, err
-	}
-	there, err := annex.Open(ctx, git)
-	if err != nil {
-		git.Close()
-		if _, refused := errors.AsType[*annex.Refused](err); refused && lookErr == nil {
-			return openShell(ctx, r, limits)
+	git, err := gitrepo.Open(ctx, r.place.dir)
+	var there *annex.Repo
+	if err == nil {
+		if there, err = annex.Open(ctx, git); err != nil {
+			git.Close()
 		}
+	}
+	_, refused := errors.AsType[*annex.Refused](err)
+	_, unsupported := errors.AsType[*gitrepo.Unsupported](err)
+	switch {
+	case installed && (refused || unsupported):
+		return openShell(ctx, r, limits)
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, unreachable(err)
+	case err != nil:
 		return nil, err
 	}
 	return &pathSession{remote: r, git: git, there: there, limits: limits}, nil
@@ -93,7 +94,7 @@ func (s *pathSession) Put(ctx context.Context, key annex.Key, _ string, progress
 	if _, _, err := s.find(key); err != nil {
 		return err
 	}
-	src, err := openObject(s.remote.repo, key)
+	src, err := s.remote.outgoing(key)
 	if err != nil {
 		return err
 	}

@@ -28,6 +28,7 @@ type noProgram struct{}
 func (e noProgram) Error() string {
 	return "git-annex is not installed, which alone reaches this remote"
 }
+
 func (e noProgram) Hint() string         { return "install git-annex, such as with: apt-get install git-annex" }
 func (e noProgram) Is(target error) bool { return target == ErrNoProgram }
 
@@ -93,9 +94,11 @@ func (s programSession) Get(ctx context.Context, key annex.Key, file string, pro
 }
 
 func (s programSession) Put(ctx context.Context, key annex.Key, _ string, progress func(int64)) error {
-	if !s.remote.repo.Has(key) {
-		return fmt.Errorf("put %s: it is not here: %w", key, p2p.ErrAbsent)
+	src, err := s.remote.outgoing(key)
+	if err != nil {
+		return err
 	}
+	defer src.Close()
 	args := append(jsonArgs("copy", key, "--to="+s.remote.Name), rateArgs(s.limits.Up)...)
 	if err := s.run(ctx, progress, args...); err != nil {
 		return fmt.Errorf("put %s: %w", key, err)

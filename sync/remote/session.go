@@ -54,8 +54,10 @@ func (r *Remote) Open(ctx context.Context, limits p2p.Limits) (Session, error) {
 
 func (r *Remote) open(ctx context.Context, limits p2p.Limits) (Session, error) {
 	switch {
-	case !r.Read && !r.Write:
+	case r.Kind == Plain:
 		return nil, ErrNoAnnex
+	case !r.Read && !r.Write:
+		return nil, errors.New("its contents are neither to be read nor written")
 	case r.UUID == "":
 		return nil, errors.New("its uuid is not known yet")
 	}
@@ -66,9 +68,9 @@ func (r *Remote) open(ctx context.Context, limits p2p.Limits) (Session, error) {
 		return openPath(ctx, r, limits)
 	case Directory:
 		return openDirectory(r, limits)
-	case Program, Plain:
+	default:
+		return openProgram(r, limits)
 	}
-	return openProgram(r, limits)
 }
 
 // object is content of this clone's annex, on its way out.
@@ -77,11 +79,14 @@ type object struct {
 	info os.FileInfo
 }
 
-// openObject opens content that is here; p2p.ErrAbsent when it is not.
-func openObject(repo *annex.Repo, key annex.Key) (object, error) {
-	path, present := repo.ObjectPath(key)
+// outgoing opens content that is to be put there; p2p.ErrAbsent when it is not here.
+func (r *Remote) outgoing(key annex.Key) (object, error) {
+	if !r.Write {
+		return object{}, fmt.Errorf("put %s: remote %s is not to be written", key, r.Name)
+	}
+	path, present := r.repo.ObjectPath(key)
 	if !present {
-		return object{}, fmt.Errorf("send %s: it is not here: %w", key, p2p.ErrAbsent)
+		return object{}, fmt.Errorf("put %s: it is not here: %w", key, p2p.ErrAbsent)
 	}
 	return openContent(key, path)
 }

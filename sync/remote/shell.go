@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -63,7 +64,7 @@ func (s *shellSession) Get(ctx context.Context, key annex.Key, file string, prog
 }
 
 func (s *shellSession) Put(ctx context.Context, key annex.Key, file string, progress func(int64)) error {
-	src, err := openObject(s.remote.repo, key)
+	src, err := s.remote.outgoing(key)
 	if err != nil {
 		return err
 	}
@@ -114,15 +115,15 @@ func (r *Remote) shellCommand(ctx context.Context, command string, args ...strin
 	if r.place.host == "" {
 		return r.git.Program(ctx, "git-annex-shell", append([]string{command, r.place.dir}, args...)...)
 	}
-	there := r.shell // may be several words
+	there := []string{r.shell} // may be several words
 	for _, arg := range append([]string{command, r.place.dir}, args...) {
-		there += " '" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
+		there = append(there, "'"+strings.ReplaceAll(arg, "'", `'\''`)+"'")
 	}
-	options := r.sshOptions
+	options := slices.Clone(r.sshOptions)
 	if r.place.port != "" {
-		options = append(options[:len(options):len(options)], "-p", r.place.port)
+		options = append(options, "-p", r.place.port)
 	}
-	options = append(options[:len(options):len(options)], "-T", r.place.host, there)
+	options = append(options, "-T", r.place.host, strings.Join(there, " "))
 	return r.git.Program(ctx, "sh", append([]string{"-c", r.git.SSHCommand() + ` "$@"`, "ssh"}, options...)...)
 }
 
@@ -131,6 +132,8 @@ func (r *Remote) shellError(complaint string, exit int, err error) error {
 	told := gitrepo.NewRemoteError(r.Name, complaint, err)
 	const sshFailed, notFound = 255, 127
 	switch {
+	case errors.Is(err, p2p.ErrSilent):
+		return unreachable(err)
 	case strings.Contains(complaint, "expected repository UUID"):
 		return fmt.Errorf("%w: %w", ErrOther, told)
 	case errors.Is(told, gitrepo.ErrUnreachable):
