@@ -39,7 +39,7 @@ func openShell(ctx context.Context, r *Remote, limits p2p.Limits) (Session, erro
 	if err != nil {
 		c.Close()
 		if ctx.Err() == nil && !errors.Is(err, ErrOther) {
-			err = r.shellError(c.complaint(), c.exit, err)
+			err = r.shellError(c.complaint, c.exit, err)
 		}
 		return nil, err
 	}
@@ -93,7 +93,7 @@ func (s *shellSession) explain(ctx context.Context, err error) error {
 		return err
 	}
 	s.child.Close()
-	return s.remote.shellError(s.child.complaint(), s.child.exit, err)
+	return s.remote.shellError(s.child.complaint, s.child.exit, err)
 }
 
 // meteredReader tells how far content was read.
@@ -156,7 +156,10 @@ type child struct {
 	in, out *os.File
 	errs    *os.File // unlinked; a pipe would block a program that says much
 	end     sync.Once
-	exit    int // after Close: its exit code, -1 when a signal has ended it
+
+	// After Close:
+	complaint string // the end of what it said on its standard error
+	exit      int    // its exit code, -1 when a signal has ended it
 }
 
 func startChild(cmd *exec.Cmd) (_ *child, err error) {
@@ -203,19 +206,20 @@ func (c *child) Close() error {
 		kill := time.AfterFunc(time.Second, func() { _ = syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL) })
 		_ = c.cmd.Wait()
 		kill.Stop()
-		c.exit = c.cmd.ProcessState.ExitCode()
+		c.exit, c.complaint = c.cmd.ProcessState.ExitCode(), tail(c.errs)
+		c.errs.Close()
 	})
 	return nil
 }
 
-// complaint is the end of what the program said on its standard error.
-func (c *child) complaint() string {
+// tail reads the end of a file.
+func tail(file *os.File) string {
 	const most = 4096
-	info, err := c.errs.Stat()
+	info, err := file.Stat()
 	if err != nil {
 		return ""
 	}
-	said := make([]byte, min(info.Size(), most))
-	n, _ := c.errs.ReadAt(said, info.Size()-int64(len(said)))
-	return string(said[:n])
+	end := make([]byte, min(info.Size(), most))
+	n, _ := file.ReadAt(end, info.Size()-int64(len(end)))
+	return string(end[:n])
 }
