@@ -35,6 +35,8 @@ type contents struct {
 	recordDue bool
 	copies    *copies
 
+	unrecorded time.Time // since when there are records that are not
+
 	*holders
 }
 
@@ -283,7 +285,7 @@ func (c *clone) contents(ctx context.Context) error {
 		c.want.requeued = false
 		c.agenda.in(taskShowQueue, showDelay)
 	}
-	if c.want.recordDue {
+	if c.want.recordDue && !c.burst() {
 		if err := c.record(ctx); err != nil {
 			return err
 		}
@@ -315,9 +317,23 @@ func (c *clone) present(keys []annex.Key) {
 		}
 		c.want.records = append(c.want.records, annex.Location{Key: k, UUID: c.id, Present: true})
 	}
-	if len(keys) > 0 {
-		c.agenda.in(taskRecord, recordDelay)
+	if len(keys) == 0 {
+		return
 	}
+	c.agenda.in(taskRecord, recordDelay)
+	if c.want.unrecorded.IsZero() {
+		c.want.unrecorded = time.Now()
+	}
+}
+
+// burst tells whether the location records wait for more contents that are on their way, and looks again then.
+func (c *clone) burst() bool {
+	if len(c.want.records) == 0 || time.Since(c.want.unrecorded) > recordLate || len(c.queue.Running()) == 0 {
+		return false
+	}
+	c.want.recordDue = false
+	c.agenda.in(taskRecord, recordDelay)
+	return true
 }
 
 // record merges the git-annex branches that have arrived and writes the location records, all in one go: a burst of
@@ -354,9 +370,10 @@ func (c *clone) record(ctx context.Context) error {
 		if head, err = c.annex.Record(ctx, c.want.records); err != nil {
 			return fmt.Errorf("write location log: %w", err)
 		}
-		c.want.records = nil
+		c.want.records, c.want.unrecorded = nil, time.Time{}
 		if head != merged {
 			c.announce(ctx, annexBranch, merged, head, nil)
+			c.agenda.in(taskPublish, publishDelay)
 		}
 	}
 	if head != old {
@@ -364,7 +381,7 @@ func (c *clone) record(ctx context.Context) error {
 		if err := c.git.Sync(); err != nil {
 			return fmt.Errorf("write objects to disk: %w", err)
 		}
-		c.agenda.in(taskPublish, publishDelay)
+		c.agenda.in(taskPublish, gatherDelay)
 	}
 	return nil
 }

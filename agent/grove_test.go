@@ -34,6 +34,8 @@ type network struct {
 
 	dir  string // of the embedded server
 	stop func() // the embedded server
+
+	log func(slog.Handler) slog.Handler // what the agents' logs pass; may be nil
 }
 
 // ejabberd makes the network one of the reference server.
@@ -89,6 +91,7 @@ func background(t testing.TB, f func(context.Context) error) (stop func()) {
 // machine is one person's computer: its own home, account and clone.
 type machine struct {
 	t     testing.TB
+	n     *network
 	name  string
 	home  string
 	paths config.Paths
@@ -105,7 +108,7 @@ type machine struct {
 func (n *network) machine(t testing.TB, name string) *machine {
 	t.Helper()
 	home := t.TempDir()
-	m := &machine{t: t, name: name, home: home, dir: filepath.Join(home, "clone"), paths: pathsIn(home)}
+	m := &machine{t: t, n: n, name: name, home: home, dir: filepath.Join(home, "clone"), paths: pathsIn(home)}
 	m.control = control.NewClient(m.paths.Socket)
 	t.Cleanup(m.control.Close)
 	user := name + "-" + strings.ToLower(rand.Text()[:8]) // the server may be shared
@@ -142,7 +145,11 @@ func (m *machine) start() {
 }
 
 func (m *machine) log() *slog.Logger {
-	return slog.New(slog.NewTextHandler(logWriter{m.t, m.name}, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	var handler slog.Handler = slog.NewTextHandler(logWriter{m.t, m.name}, &slog.HandlerOptions{Level: slog.LevelDebug})
+	if m.n.log != nil {
+		handler = m.n.log(handler)
+	}
+	return slog.New(handler)
 }
 
 // logWriter shows the log of an agent when its test fails.

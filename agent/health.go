@@ -17,8 +17,10 @@ import (
 )
 
 const (
-	publishDelay = 50 * time.Millisecond // changes within it make one vector
-	recordDelay  = 300 * time.Millisecond
+	publishDelay = 50 * time.Millisecond  // changes within it make one vector
+	recordDelay  = 300 * time.Millisecond // contents that come within it of each other make one commit
+	recordLate   = 10 * time.Second       // at the latest
+	gatherDelay  = time.Second            // git-annex branches that come within it make one merge
 	laggingDelay = 2 * time.Second
 	saveDelay    = 5 * time.Second
 	mergePause   = 25 * time.Millisecond

@@ -293,7 +293,7 @@ func (c *clone) known(ctx context.Context, p *peer, ref string, h gitrepo.Hash) 
 func (c *clone) arrive(ref string, h gitrepo.Hash, from string) {
 	c.peers.arrived(ref, h, from)
 	if ref == annexBranch {
-		c.agenda.in(taskRecord, recordDelay)
+		c.agenda.in(taskRecord, gatherDelay)
 	}
 }
 
