@@ -128,6 +128,9 @@ func lockFile(path string, held error) (unlock func(), err error) {
 }
 
 func newAgent(opt Options) (*agent, error) {
+	if opt.Now == nil {
+		opt.Now = time.Now
+	}
 	conf, err := config.Load(opt.Paths.Config)
 	if err != nil {
 		return nil, err
@@ -146,7 +149,7 @@ func newAgent(opt Options) (*agent, error) {
 	if a.epoch, err = a.device.NextEpoch(time.Now()); err != nil {
 		return nil, fmt.Errorf("begin epoch: %w", err)
 	}
-	a.limits = newLimits(conf.Limits)
+	a.limits = newLimits(conf.Limits, opt.Now())
 	a.node, err = link.New(link.Options{
 		Device: a.device, Trusted: a.isTrusted, Listen: conf.Link.Listen, Advertise: conf.Link.Advertise, Log: a.log,
 	})

@@ -95,10 +95,11 @@ type machine struct {
 	name  string
 	home  string
 	paths config.Paths
-	dir   string // of the clone
-	stop  func() // the agent
-	kill  func() // the agent that was spawned
-	pid   int    // likewise
+	dir   string           // of the clone
+	stop  func()           // the agent
+	kill  func()           // the agent that was spawned
+	pid   int              // likewise
+	now   func() time.Time // the agent's clock; may be nil
 
 	probeAfter time.Duration
 
@@ -134,7 +135,7 @@ func (m *machine) start() {
 	ready := make(chan struct{})
 	m.stop = background(m.t, func(ctx context.Context) error {
 		return agent.Run(ctx, agent.Options{
-			Paths: m.paths, Version: "test", Log: m.log(), Ready: func() { close(ready) }, ProbeAfter: m.probeAfter,
+			Paths: m.paths, Version: "test", Log: m.log(), Ready: func() { close(ready) }, ProbeAfter: m.probeAfter, Now: m.now,
 		})
 	})
 	select {

@@ -202,7 +202,7 @@ func fetchAll(ctx context.Context, conf *config.Config, device *grove.Device, fr
 			}
 			return p2p.NewClient(ctx, conn, p2p.ClientOptions{
 				Self: "00000000-0000-0000-0000-000000000000", Token: reply.Clone,
-				Limits: newLimits(conf.Limits).link(from.Device, from.Name, conn.LAN()),
+				Limits: newLimits(conf.Limits, time.Now()).link(from.Device, from.Name, conn.LAN()),
 			})
 		})
 		if err != nil {

@@ -55,9 +55,9 @@ func setRate(l *rate.Limiter, r config.Rate) {
 	l.SetLimit(limit)
 }
 
-func newLimits(conf config.Limits) *limits {
+func newLimits(conf config.Limits, now time.Time) *limits {
 	l := &limits{whole: newBuckets(), review: make(chan struct{}, 1), peers: make(map[grove.DeviceID]peerBuckets)}
-	l.set(conf, time.Now())
+	l.set(conf, now)
 	return l
 }
 
@@ -154,7 +154,7 @@ func (a *agent) keepLimits(ctx context.Context) error {
 		case <-timer.C:
 		case <-a.limits.review:
 		}
-		now := time.Now()
+		now := a.opt.Now()
 		inForce := a.limits.at(now)
 		a.store.SetLimits(inForce)
 		timer.Stop()
@@ -166,7 +166,7 @@ func (a *agent) keepLimits(ctx context.Context) error {
 
 // setLimits puts what is configured into force, at once, and shows it.
 func (a *agent) setLimits(conf config.Limits) {
-	now := time.Now()
+	now := a.opt.Now()
 	a.limits.set(conf, now)
 	a.store.SetLimits(a.limits.at(now))
 	a.limits.reviewSoon()

@@ -2,6 +2,7 @@ package agent_test
 
 import (
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -121,4 +122,40 @@ func TestLimitsAreShown(t *testing.T) {
 	if wait := time.Until(got.Until); wait < -time.Minute || wait > 13*time.Hour || got.Up != 1<<20 && got.Up != 2<<20 {
 		t.Errorf("the limits in force are %+v", got)
 	}
+}
+
+// TestTimetableCrossed has a content on its way, under a limit that would keep it there for an hour, when the timetable ends
+// that.
+func TestTimetableCrossed(t *testing.T) {
+	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop")
+	a, b := ms[0], ms[1]
+	noon := time.Date(2026, 3, 2, 12, 0, 0, 0, time.Local)
+	var atNoon atomic.Int64 // when the desktop's clock shows noon, in nanoseconds since the test began
+	begun := time.Now()
+	atNoon.Store(int64(time.Hour))
+	b.stop()
+	b.now = func() time.Time { return noon.Add(time.Since(begun) - time.Duration(atNoon.Load())) }
+	b.start()
+	b.online(1)
+	const slow = 2 << 10
+	b.limit(func(l *config.Limits) { l.Down, l.LAN = slow, true })
+	large := noise(8 << 20)
+	a.save("large.bin", large)
+	b.row("that it comes", comes("large.bin", 1))
+	atNoon.Store(int64(time.Since(begun) + 2*time.Second))
+	got := b.limit(func(l *config.Limits) {
+		*l = config.Limits{LAN: true, Schedule: config.Schedule{{EveryDay: true, Down: slow}, {EveryDay: true, Minute: 12 * 60}}}
+	})
+	if got.Schedule == "" {
+		t.Errorf("the limits in force are %+v", got)
+	}
+	b.has("large.bin", large)
+	b.eventually("show the new limits", func() error {
+		s, err := b.client().Status(t.Context(), 0)
+		if err == nil && (s.Limits.Down != 0 || s.Limits.Until.IsZero()) {
+			err = fmt.Errorf("they are %+v", s.Limits)
+		}
+		return err
+	})
+	settled(t, a, b)
 }

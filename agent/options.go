@@ -20,6 +20,9 @@ type Options struct {
 	State   func(string)    // one line for the service manager whenever it changes; may be nil
 
 	ProbeAfter time.Duration // quiet after which a link that was not used yet is measured; 0 is DefaultProbeAfter
+
+	// Now is the clock that the timetable of limits goes by; nil is time.Now.
+	Now func() time.Time
 }
 
 // InitOptions say which repository becomes a clone of a new grove.
