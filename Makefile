@@ -33,6 +33,10 @@ fuzz: ## each fuzzer for FUZZTIME
 bench: ## figures beside a reference measured in the same run
 	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 30m ./...
 
+LABMB ?= 200
+lab: ## what files of LABMB megabytes cost on networks of namespaces, with bounds on bytes and times
+	ARBOR_TEST_LAB=$(LABMB) $(GO) test -count=1 -v -timeout 60m -run '^TestLab' ./agent
+
 check: lint build test
 
 # Not built anew when it is there: root may have no Go.
@@ -47,4 +51,4 @@ install: bin/git-arbor
 clean:
 	rm -rf bin
 
-.PHONY: build test race lint fmt fuzz bench check install clean
+.PHONY: build test race lint fmt fuzz bench lab check install clean
