@@ -3,7 +3,7 @@
 //
 // It owns the order (what a person asked for first, small before large, the cheapest holder first), the sessions with each
 // holder and how many of them there are, what happens after a failure (the next holder at once, each failed one again after
-// a while and behind those that have not failed, the bytes that came are kept), and the room on the disk. A holder that
+// a while and behind those that failed less, the bytes that came are kept), and the room on the disk. A holder that
 // stalls, lies, vanishes or brings less than half of what was promised for it costs time only. Content of more than one block
 // comes in blocks where the holder can, so that a holder may be one that is still receiving it, and this clone another.
 //

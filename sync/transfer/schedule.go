@@ -237,15 +237,18 @@ func (q *Queue) retryAt(t time.Time) {
 	}
 }
 
-// failedFor says whether a clone has failed to give a job's content, or has failed as a holder while the job was there. Others go
-// before it: else two cheap ones that fail in turns, each ready again when the other has failed, would keep a job for ever.
-func (q *Queue) failedFor(j *job, clone string) bool {
-	h, known := q.holders[clone]
-	return j.failed[clone].count > 0 || known && h.failure.count > 0 && j.seq <= h.failedBy
+// failures gives how often a clone has failed, in a row, to give a job's content, or as a holder while the job was there. Who failed
+// less goes first: else two cheap ones that fail in turns, each ready again when the other has failed, would keep a job for ever.
+func (q *Queue) failures(j *job, clone string) int {
+	count := j.failed[clone].count
+	if h, known := q.holders[clone]; known && j.seq <= h.failedBy {
+		count += h.failure.count
+	}
+	return count
 }
 
-// offer offers a job to those holders that may be asked now who never failed, if there are any, and of these to the cheapest; or
-// notes when one may be asked.
+// offer offers a job to those holders that may be asked now that failed least, and of these to the cheapest; or notes when one may
+// be asked.
 func (q *Queue) offer(j *job, local bool, holders []Holder, now time.Time) {
 	if j.notBefore.After(now) {
 		q.retryAt(j.notBefore)
@@ -255,7 +258,7 @@ func (q *Queue) offer(j *job, local bool, holders []Holder, now time.Time) {
 		holders = append([]Holder{{Clone: here, Cost: -1}}, holders...)
 	}
 	var usable, best []Holder
-	bestFailed := false
+	least := 0
 	for _, h := range holders {
 		if j.excludes(h) {
 			continue
@@ -269,11 +272,11 @@ func (q *Queue) offer(j *job, local bool, holders []Holder, now time.Time) {
 			continue
 		}
 		usable = append(usable, h)
-		failed := q.failedFor(j, h.Clone)
+		failures := q.failures(j, h.Clone)
 		switch {
-		case len(best) == 0, !failed && bestFailed, failed == bestFailed && h.Cost < best[0].Cost:
-			best, bestFailed = []Holder{h}, failed
-		case failed == bestFailed && h.Cost == best[0].Cost:
+		case len(best) == 0, failures < least, failures == least && h.Cost < best[0].Cost:
+			best, least = []Holder{h}, failures
+		case failures == least && h.Cost == best[0].Cost:
 			best = append(best, h)
 		}
 	}
