@@ -137,6 +137,87 @@ func TestBlocksAgainstServer(t *testing.T) {
 	}
 }
 
+// TestPartsAgainstServer asks for parts of a content, out of order and ahead.
+func TestPartsAgainstServer(t *testing.T) {
+	s := openServer(t, newRepo(t))
+	content := random(3*mib + 5)
+	key := hold(t, s.Annex, content)
+	c, ctx := dial(t, s, 4), t.Context()
+	o, err := c.Blocks(ctx, key, "", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.Next(ctx, io.Discard); err == nil {
+		t.Error("nothing was asked for, and came")
+	}
+	parts := [][2]int64{{2 * mib, 3*mib + 5}, {0, mib}, {mib + 7, 2 * mib}, {5, 5}}
+	for _, part := range parts {
+		if err := o.Ask(ctx, part[0], part[1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, part := range parts {
+		var got bytes.Buffer
+		if _, err := o.Next(ctx, &got); err != nil || !bytes.Equal(got.Bytes(), content[part[0]:part[1]]) {
+			t.Errorf("part %v: %d bytes, %v", part, got.Len(), err)
+		}
+	}
+	if err := o.Decline(ctx); err != nil {
+		t.Error(err)
+	}
+	if err := o.Ask(ctx, 0, 1); err == nil {
+		t.Error("an offer was taken after it was declined")
+	}
+	if ok, err := c.CheckPresent(ctx, key); !ok || err != nil {
+		t.Errorf("the session afterwards: %v, %v", ok, err)
+	}
+	if o, err = c.Blocks(ctx, key, "", 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Ask(ctx, 0, 4*mib); err != nil { // more than there is
+		t.Fatal(err)
+	}
+	if _, err := o.Next(ctx, io.Discard); !errors.Is(err, p2p.ErrProtocol) || c.Err() == nil {
+		t.Errorf("a part that is too short: %v, session %v", err, c.Err())
+	}
+}
+
+// TestPartsOfArrival: a relay sends a part as it comes.
+func TestPartsOfArrival(t *testing.T) {
+	s := relay(t)
+	content := random(3*mib + 5)
+	list := listOf(t, content)
+	f := receive(t, s, list)
+	<-f.offset
+	c, ctx := dial(t, s, 4), t.Context()
+	o, err := c.Blocks(ctx, list.Key(), "", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.more <- content[:2*mib+9]
+	for _, part := range [][2]int64{{5, mib}, {mib, 2 * mib}} {
+		if err := o.Ask(ctx, part[0], part[1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, part := range [][2]int64{{5, mib}, {mib, 2 * mib}} {
+		var got bytes.Buffer
+		if _, err := o.Next(ctx, &got); err != nil || !bytes.Equal(got.Bytes(), content[part[0]:part[1]]) {
+			t.Errorf("part %v: %d bytes, %v", part, got.Len(), err)
+		}
+	}
+	if err := o.Ask(ctx, 2*mib, 3*mib); err != nil {
+		t.Fatal(err)
+	}
+	close(f.more) // and no more comes
+	if err := <-f.done; !errors.Is(err, p2p.ErrIncomplete) {
+		t.Error(err)
+	}
+	if _, err := o.Next(ctx, io.Discard); !errors.Is(err, p2p.ErrEnded) {
+		t.Errorf("a part that does not come: %v", err)
+	}
+}
+
 // TestBlocksAgainstGitAnnexShell: git-annex does not know them, and the session goes on.
 func TestBlocksAgainstGitAnnexShell(t *testing.T) {
 	dir := newAnnex(t)

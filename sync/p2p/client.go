@@ -7,6 +7,8 @@ import (
 	"io"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/git-arbor/arbor/sync/annex"
 )
 
@@ -117,6 +119,12 @@ func (c *Client) Err() error { return c.w.err() }
 
 // Waited is how long the session has waited for its server, in all: not for a limit, nor for the disk. Any goroutine may call it.
 func (c *Client) Waited() time.Duration { return c.w.waited.elapsed() }
+
+// Limited says whether what comes waits for a limit of this side now. Any goroutine may call it.
+func (c *Client) Limited() bool {
+	down := c.w.limits.Down
+	return down != nil && down.Limit() != rate.Inf
+}
 
 // Close ends the session, and with it a call under way. Any goroutine may call it.
 func (c *Client) Close() error {

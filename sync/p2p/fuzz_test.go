@@ -33,6 +33,7 @@ func FuzzServer(f *testing.F) {
 		"VERSION 1\nPUT f " + key + "\nDATA 0\nINVALID\n", "REMOVE-BEFORE 1 " + key + "\n", "CONNECT git-upload-pack\n\n\n", "ERROR\n",
 		"ARBOR-BLOCKS 0 f " + cut + "\nARBOR-FROM 5\nGET 0 f " + cut + "\nSUCCESS\n", "ARBOR-BLOCKS 0 f " + cut + "\nFAILURE\n",
 		"ARBOR-BLOCKS 9 f " + key + "\n", "ARBOR-BLOCKS 0 f " + cut + "\nARBOR-FROM 9223372036854775807\n",
+		"ARBOR-BLOCKS 0 f " + cut + "\nARBOR-FROM 5 1048576\nARBOR-FROM 9 0\nFAILURE\n", "ARBOR-BLOCKS 0 f " + cut + "\nARBOR-FROM 9 9223372036854775807\n",
 	} {
 		f.Add([]byte(seed))
 	}

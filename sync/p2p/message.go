@@ -55,7 +55,7 @@ const (
 	// Arbor's own, which others answer as any unknown message.
 	verbBlocks     verb = "ARBOR-BLOCKS" // number of seconds, file, key
 	verbBlockList  verb = "ARBOR-LIST"   // number of bytes, which follow the line at once; uuids
-	verbBlocksFrom verb = "ARBOR-FROM"   // number of bytes
+	verbBlocksFrom verb = "ARBOR-FROM"   // number of bytes; none or one more
 )
 
 // message is one line of the protocol. Which fields have a meaning depends on the verb, see shapes.
@@ -107,7 +107,7 @@ var shapes = map[verb]shape{
 	verbError:           {text: true},
 	verbBlocks:          {number: true, file: true, key: true},
 	verbBlockList:       {number: true, words: -1},
-	verbBlocksFrom:      {number: true},
+	verbBlocksFrom:      {number: true, words: -1},
 }
 
 // errUnknownMessage is the error of a line that is no message known here. A server answers it and goes on, which is how

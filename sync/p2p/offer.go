@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/git-arbor/arbor/sync/annex"
@@ -25,7 +26,11 @@ type Offer struct {
 	Via  []string         // the clones the content comes through: the server, the one that it gets it from itself, and so on
 	c    *Client
 	open bool
+	asks []span // not yet answered
 }
+
+// span is bytes of a content: from the one offset to before the other.
+type span struct{ from, to int64 }
 
 // Blocks asks for the content of a key in blocks that can be checked one by one, which allows the server to send what it is
 // still receiving itself. Is it not receiving it yet, it may wait that long for it to begin. file is shown to people on the
@@ -95,25 +100,70 @@ func (c *Client) answerInTime() (message, error) {
 // Get takes the offer: it writes the content from the offset on to dst, and gives how many bytes that were. ErrEnded when
 // the server's own source has failed.
 func (o *Offer) Get(ctx context.Context, offset int64, dst io.Writer) (int64, error) {
-	if !o.open {
-		return 0, errors.New("P2P session: the offer was taken or declined before")
+	if err := o.takes(); err != nil {
+		return 0, err
 	}
 	o.open, o.c.held = false, false
 	defer o.c.w.under(ctx)()
-	n, err := o.get(ctx, offset, dst)
+	err := o.c.w.send(message{verb: verbBlocksFrom, number: offset})
+	var n int64
+	if err == nil {
+		n, err = o.receive(ctx, span{offset, o.List.End(o.List.Blocks() - 1)}, dst)
+	}
 	if err != nil {
 		return n, fmt.Errorf("get blocks of %s: %w", o.List.Key(), err)
 	}
 	return n, nil
 }
 
-func (o *Offer) get(ctx context.Context, offset int64, dst io.Writer) (int64, error) {
-	w := o.c.w
-	if err := w.send(message{verb: verbBlocksFrom, number: offset}); err != nil {
-		return 0, err
+// Ask asks for a part of the content, without waiting for it: Next receives what was asked for, in the same order. The offer
+// stays open. A few parts may be outstanding, so that nothing is lost between them to the time that a request takes.
+func (o *Offer) Ask(ctx context.Context, from, to int64) error {
+	if err := o.takes(); err != nil {
+		return err
 	}
+	defer o.c.w.under(ctx)()
+	m := message{verb: verbBlocksFrom, number: from, words: []string{strconv.FormatInt(to-from, 10)}}
+	if err := o.c.w.send(m); err != nil {
+		return fmt.Errorf("ask for blocks of %s: %w", o.List.Key(), err)
+	}
+	o.asks = append(o.asks, span{from, to})
+	return nil
+}
+
+// Next receives the oldest part that was asked for, as Get does. An error ends the session.
+func (o *Offer) Next(ctx context.Context, dst io.Writer) (int64, error) {
+	if len(o.asks) == 0 {
+		return 0, errors.New("P2P session: nothing was asked for")
+	}
+	part := o.asks[0]
+	o.asks = o.asks[1:]
+	defer o.c.w.under(ctx)()
+	n, err := o.receive(ctx, part, dst)
+	if err == nil && n < part.to-part.from {
+		err = o.c.w.breach("%d bytes of a part of %d", n, part.to-part.from)
+	}
+	if err != nil {
+		o.c.w.close(err)
+		return n, fmt.Errorf("get blocks of %s: %w", o.List.Key(), err)
+	}
+	return n, nil
+}
+
+func (o *Offer) takes() error {
+	if err := o.c.w.err(); err != nil {
+		return fmt.Errorf("%w: %w", ErrClosed, err)
+	}
+	if !o.open {
+		return errors.New("P2P session: the offer was taken or declined before")
+	}
+	return nil
+}
+
+// receive reads the answer to one request for a part.
+func (o *Offer) receive(ctx context.Context, part span, dst io.Writer) (int64, error) {
+	w := o.c.w
 	var got int64
-	r := GetRequest{Key: o.List.Key(), Offset: offset}
 	for {
 		m, err := o.c.answerInTime()
 		switch {
@@ -127,23 +177,26 @@ func (o *Offer) get(ctx context.Context, offset int64, dst io.Writer) (int64, er
 		case m.verb != verbData:
 			return got, o.c.unexpected(m, "DATA, VALID or INVALID")
 		}
-		if err := r.admit(m.number); err != nil {
+		if missing := max(part.to-part.from-got, 0); m.number > missing {
+			err := fmt.Errorf("%w: %d bytes where %d are missing", ErrTooMuch, m.number, missing)
 			w.close(err)
 			return got, err
 		}
 		n, err := w.readData(ctx, m.number, dst)
 		got += n
-		r.Offset += n
 		if err != nil {
 			return got, err
 		}
 	}
 }
 
-// Decline lets the session take other requests, unless the offer was taken.
+// Decline lets the session take other requests, unless the offer was taken. It ends one that has not answered all that was asked.
 func (o *Offer) Decline(ctx context.Context) error {
-	if !o.open {
+	if !o.open || o.c.w.err() != nil {
 		return nil
+	}
+	if len(o.asks) > 0 {
+		return o.c.Close()
 	}
 	o.open, o.c.held = false, false
 	defer o.c.w.under(ctx)()

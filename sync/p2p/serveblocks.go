@@ -77,26 +77,47 @@ func (s *session) blocks(ctx context.Context, m message) error {
 	if err := s.w.sendWith(ctx, message{verb: verbBlockList, number: int64(len(list)), words: src.via()}, bytes.NewReader(list)); err != nil {
 		return err
 	}
-	// The client may have to read all that it has before it knows.
-	size, _ := m.key.Size()
-	answer, err := s.w.readMessage(s.w.silence + time.Duration(size/verifyRate)*time.Second)
-	switch {
-	case errors.Is(err, errUnknownMessage):
-		return s.refuse("expected ARBOR-FROM or FAILURE")
-	case errors.Is(err, io.EOF):
-		return errDone
-	case err != nil:
-		return err
-	case answer.verb == verbFailure:
-		return nil
-	case answer.verb == verbError:
-		return &RemoteError{answer.text}
-	case answer.verb != verbBlocksFrom:
-		return s.refuse("expected ARBOR-FROM or FAILURE")
+	return s.sendParts(ctx, m, src)
+}
+
+// sendParts sends the parts that the client asks for, or all from an offset on, until it wants no more.
+func (s *session) sendParts(ctx context.Context, m message, src *source) error {
+	size := src.list.End(src.list.Blocks() - 1)
+	var progress *sending
+	defer func() { progress.end() }()
+	for {
+		// The client may have to read all that it has before it knows.
+		answer, err := s.w.readMessage(s.w.silence + time.Duration(size/verifyRate)*time.Second)
+		switch {
+		case errors.Is(err, errUnknownMessage):
+			return s.refuse("expected ARBOR-FROM or FAILURE")
+		case errors.Is(err, io.EOF):
+			return errDone
+		case err != nil:
+			return err
+		case answer.verb == verbFailure:
+			return nil
+		case answer.verb == verbError:
+			return &RemoteError{answer.text}
+		case answer.verb != verbBlocksFrom:
+			return s.refuse("expected ARBOR-FROM or FAILURE")
+		}
+		to, part := size, len(answer.words) > 0
+		if part {
+			var length int64
+			if len(answer.words) > 1 || !parseNumber(answer.words[0], &length) {
+				return s.refuse("expected ARBOR-FROM OFFSET BYTES")
+			}
+			to = answer.number + min(length, max(size-answer.number, 0))
+		}
+		if progress == nil {
+			progress = s.sending(m, answer.number, size)
+		}
+		valid, err := s.sendBlocks(ctx, src, answer.number, to, progress)
+		if err != nil || !valid || !part {
+			return err
+		}
 	}
-	progress := s.sending(m, answer.number, size)
-	defer progress.end()
-	return s.sendBlocks(ctx, src, answer.number, size, progress)
 }
 
 // source finds content of the key, waiting that long for it to begin to come; nil when there is none.
@@ -132,29 +153,30 @@ func (s *session) object(ctx context.Context, key annex.Key) (*source, error) {
 	return &source{list: list, file: file, opened: fi}, nil
 }
 
-// sendBlocks sends what is there from the offset on, and what comes, until all is sent or no more comes.
-func (s *session) sendBlocks(ctx context.Context, src *source, offset, size int64, progress *sending) error {
-	for offset < size {
+// sendBlocks sends what is there of a part, and what comes, until all is sent or, which is not valid, no more comes.
+func (s *session) sendBlocks(ctx context.Context, src *source, from, to int64, progress *sending) (valid bool, err error) {
+	for from < to {
 		var until int64
 		err := s.while(ctx, func(ctx context.Context) (err error) {
-			until, err = src.more(ctx, offset)
+			until, err = src.more(ctx, from)
 			return err
 		})
 		switch {
 		case errors.Is(err, ErrEnded):
-			return s.w.send(message{verb: verbInvalid})
+			return false, s.w.send(message{verb: verbInvalid})
 		case err != nil:
-			return err
+			return false, err
 		}
-		if err := s.w.sendData(ctx, until-offset, progress.of(io.NewSectionReader(src.file, offset, until-offset))); err != nil {
-			return err
+		until = min(until, to)
+		if err := s.w.sendData(ctx, until-from, progress.of(io.NewSectionReader(src.file, from, until-from))); err != nil {
+			return false, err
 		}
-		offset = until
+		from = until
 	}
 	if src.arriving == nil && !unchanged(src.file, src.opened) {
-		return s.w.send(message{verb: verbInvalid})
+		return false, s.w.send(message{verb: verbInvalid})
 	}
-	return s.w.send(message{verb: verbValid})
+	return true, s.w.send(message{verb: verbValid})
 }
 
 // while lets something take its time, and has the client know that the server lives.
