@@ -147,6 +147,9 @@ func (h *holders) of(k annex.Key, logged []string) []transfer.Holder {
 		parent.Rate = min(hop.Rate, h.rates[hop.From])
 	}
 	who = slices.DeleteFunc(who, func(t transfer.Holder) bool { return t.Clone == hop.From })
+	for i := range who {
+		who[i].Beside = h.reach[who[i].Clone].cost == h.reach[hop.From].cost
+	}
 	return slices.Insert(who, 0, parent)
 }
 

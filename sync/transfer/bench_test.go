@@ -56,3 +56,33 @@ func BenchmarkChain(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkSwarm gets 64 MiB from one to four holders that have it, each of which brings 16 MiB a second. In "uneven" the second brings
+// an eighth of that. The ratio is the time to that of one holder.
+func BenchmarkSwarm(b *testing.B) {
+	content := random(64*mib, 2)
+	names := []string{"a", "b", "c", "d"}
+	get := func(b *testing.B, rates ...float64) time.Duration {
+		s, to, key := swarm(b, content, names[:len(rates)]...)
+		for i, rate := range rates {
+			s.nodes[names[i]].server.Limits.Up = p2p.NewLimiter(rate)
+		}
+		begun := time.Now()
+		to.q.Add(jobs(key)...)
+		to.q.awaitPresent(b, 1)
+		took := time.Since(begun)
+		s.kill()
+		return took
+	}
+	const rate = 16 * mib
+	one := get(b, rate)
+	for name, rates := range map[string][]float64{
+		"two": {rate, rate}, "three": {rate, rate, rate}, "four": {rate, rate, rate, rate}, "uneven": {rate, rate / 8}, "uneven first": {rate / 8, rate},
+	} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				b.ReportMetric(get(b, rates...).Seconds()/one.Seconds(), "ratio")
+			}
+		})
+	}
+}

@@ -130,7 +130,13 @@ func (q *Queue) yield(h *holder) {
 		if w.h != h || len(w.transfers) != 1 {
 			continue
 		}
-		if j, ok := q.jobs[w.transfers[0].job.Key]; ok && !j.Urgent && j.cancel != nil {
+		j, ok := q.jobs[w.transfers[0].job.Key]
+		switch {
+		case !ok || j.Urgent:
+		case w.transfers[0].beside:
+			w.cancel(errCancelled)
+			free++
+		case j.cancel != nil:
 			j.cancel(errCancelled) // it is still wanted, so it goes back into the queue
 			free++
 		}

@@ -29,8 +29,18 @@ type Event struct {
 type transfer struct {
 	job     Job
 	from    Holder
-	session *p2p.Client // since content that is not small comes; the queue's mutex guards it
-	meter   p2p.Meter
+	session *p2p.Client // since content that is not small comes; the queue's mutex guards it, and the next
+	swarm   *swarm      // that brings the content; nil: this holder alone
+	beside  bool        // another's worker writes the content
+	meter   p2p.Meter   // of what this holder brings
+}
+
+// here gives the bytes that are here by now, whoever brought them.
+func (t *transfer) here() int64 {
+	if t.swarm != nil {
+		return t.swarm.bytes.Load()
+	}
+	return t.meter.Bytes()
 }
 
 func (t *transfer) event(s State) Event {
@@ -38,5 +48,5 @@ func (t *transfer) event(s State) Event {
 	if !ok {
 		size = -1
 	}
-	return Event{Job: t.job, State: s, Clone: t.from.Clone, Bytes: t.meter.Bytes(), Size: size, Rate: t.meter.Rate()}
+	return Event{Job: t.job, State: s, Clone: t.from.Clone, Bytes: t.here(), Size: size, Rate: t.meter.Rate()}
 }

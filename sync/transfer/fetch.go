@@ -48,6 +48,9 @@ func (w *worker) getBlocks(ctx context.Context, a *arrival) error {
 	err = a.partial.FillBlocks(ctx, w.q.o.Arrivals, offer.List, offer.Via, func(ctx context.Context, offset int64, dst io.Writer) error {
 		a.offset = offset
 		w.expect(a)
+		if w.shares(a) {
+			return w.getShared(ctx, a, offer, dst)
+		}
 		_, err := offer.Get(ctx, offset, w.meter(a, dst))
 		return err
 	})
@@ -87,13 +90,18 @@ type meter struct {
 
 func (m *meter) Write(b []byte) (int, error) {
 	n, err := m.dst.Write(b)
-	m.w.bytes.Add(int64(n))
-	m.w.used = true
 	if err != nil {
 		m.a.unsaved = err
 	}
-	if m.a.meter.Add(n, time.Now()) {
-		m.w.q.o.Event(m.a.event(Running))
-	}
+	m.w.count(m.a.transfer, n)
 	return n, err
+}
+
+// count counts bytes that came.
+func (w *worker) count(t *transfer, n int) {
+	w.bytes.Add(int64(n))
+	w.used = true
+	if t.meter.Add(n, time.Now()) {
+		w.q.o.Event(t.event(Running))
+	}
 }

@@ -57,9 +57,12 @@ func blocksOf(of func(annex.Key) (list, content []byte)) peer {
 				list, content = of(key)
 				_, _ = fmt.Fprintf(conn, "ARBOR-LIST %d\n%s", len(list), list)
 			case "ARBOR-FROM":
-				var offset int
-				_, _ = fmt.Sscan(rest, &offset)
+				var offset, length int
+				if n, _ := fmt.Sscan(rest, &offset, &length); n < 2 {
+					length = len(content)
+				}
 				rest := content[min(offset, len(content)):]
+				rest = rest[:min(length, len(rest))]
 				_, _ = fmt.Fprintf(conn, "DATA %d\n%sVALID\n", len(rest), rest)
 			case "GET":
 				_, _ = io.WriteString(conn, "DATA 0\nINVALID\n")

@@ -18,6 +18,7 @@ type link struct {
 	cost    int
 	rate    float64
 	partial bool // of a liar: what it claims
+	beside  bool // it may bring parts of a content beside another
 }
 
 // member is a clone of a world.
@@ -34,6 +35,8 @@ type member struct {
 	server *p2p.Server
 	holds  map[annex.Key]bool // as the others know
 	served int                // sessions
+	begun  int                // sessions with others
+	got    int64              // bytes
 	down   bool
 	left   bool // for ever
 	conns  []net.Conn
@@ -52,7 +55,7 @@ func (m *member) holders(key annex.Key) []transfer.Holder {
 	var hs []transfer.Holder
 	for name, l := range m.links {
 		from := m.w.named[name]
-		h := transfer.Holder{Clone: name, Cost: l.cost, Rate: l.rate}
+		h := transfer.Holder{Clone: name, Cost: l.cost, Rate: l.rate, Beside: l.beside}
 		switch {
 		case from.lie != "":
 			h.Partial = l.partial
@@ -87,6 +90,7 @@ func (m *member) start() {
 			m.w.note("%s: %d of %d bytes from %q: %s %v", m.name, e.Bytes, size, e.Clone, e.State, e.Err)
 		},
 		Patience: 200 * time.Millisecond,
+		Shared:   1,                                                                           // whatever has blocks
 		Retry:    transfer.Retry{First: 5 * time.Millisecond, Longest: 50 * time.Millisecond}, // shorter than many an attempt
 	})
 	m.queue.Add(jobs(m.wants...)...)

@@ -210,12 +210,31 @@ func (w *world) finish() {
 		w.fatal("sessions outlive their queues")
 	}
 	w.look(true)
+	w.count()
 	for _, m := range w.members {
 		for _, key := range m.wants {
 			_, err := os.Lstat(m.TmpPath(key))
 			if m.Has(key) && !errors.Is(err, fs.ErrNotExist) {
 				w.fatal(fmt.Sprintf("%s has %s, and its temporary file: %v", m.name, filepath.Base(m.TmpPath(key)), err))
 			}
+		}
+	}
+}
+
+// count sees that nothing has come twice, but a block for each session that ended. Who was lied to, or has died, may have got more.
+func (w *world) count() {
+	for _, m := range w.members {
+		liar := slices.ContainsFunc(w.members, func(from *member) bool {
+			_, reached := m.links[from.name]
+			return reached && from.lie != ""
+		})
+		most := int64(m.begun) * (mib + overhead)
+		for _, key := range m.wants {
+			size, _ := key.Size()
+			most += size
+		}
+		if !liar && m.trouble.kind != dies && m.got > most {
+			w.fatal(fmt.Sprintf("%s got %d bytes in %d sessions, more than %d", m.name, m.got, m.begun, most))
 		}
 	}
 }

@@ -29,6 +29,7 @@ type Holder struct {
 	Rate    float64 // bytes a second that are promised; 0: nobody knows
 	Partial bool    // it is still receiving the content, or about to, and passes on what it has
 	Remote  bool    // it is a place without an agent
+	Beside  bool    // its line is as good as that of the cheapest, though its cost is not: it too may bring parts of large content
 }
 
 // Options are what a Queue works with. Functions may be called by several goroutines at once; they must not call the queue.
@@ -56,6 +57,7 @@ type Options struct {
 
 	Slots    int           // sessions with one clone at once; 0 is DefaultSlots
 	Linger   time.Duration // how long an unused session is kept; 0 is DefaultLinger
+	Shared   int64         // missing bytes from which several holders are asked for one content at once; 0 is DefaultShared
 	Patience time.Duration // how long a session may bring next to nothing while another holder has the same; 0 is DefaultPatience
 	Retry    Retry
 	Log      *slog.Logger // required
@@ -80,6 +82,7 @@ func (r Retry) orDefault() Retry {
 // Defaults of Options.
 const (
 	DefaultSlots    = 4
+	DefaultShared   = 32 << 20
 	DefaultLinger   = 30 * time.Second
 	DefaultPatience = 30 * time.Second
 )
@@ -110,6 +113,7 @@ type Queue struct {
 	full      time.Time // nothing begins before: the disk was full
 	paused    bool
 	workers   map[*worker]struct{}
+	swarms    []*joint // of the contents that several holders may bring, the oldest first
 }
 
 // New makes an empty queue.
@@ -119,6 +123,9 @@ func New(o Options) *Queue {
 	}
 	if o.Linger <= 0 {
 		o.Linger = DefaultLinger
+	}
+	if o.Shared <= 0 {
+		o.Shared = DefaultShared
 	}
 	if o.Patience <= 0 {
 		o.Patience = DefaultPatience

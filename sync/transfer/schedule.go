@@ -336,6 +336,9 @@ func (q *Queue) missing(h *holder) int {
 	}
 	sessions := (h.small.good(slots*p2p.MaxAsked) + p2p.MaxAsked - 1) / p2p.MaxAsked
 	wanted := sessions + h.large.good(q.largeSlots()-h.larges)
+	if q.swarmFor(h) != nil {
+		wanted++
+	}
 	return max(min(wanted-h.starting, slots-h.sessions), 0)
 }
 

@@ -48,10 +48,17 @@ func (c *troubled) Write(b []byte) (int, error) {
 	return n, io.ErrClosedPipe
 }
 
-// closing is a client's connection that tells when it is closed.
+// closing is a client's connection that tells when it is closed, and what comes.
 type closing struct {
 	net.Conn
 	closed func()
+	came   func(bytes int)
+}
+
+func (c closing) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.came(n)
+	return n, err
 }
 
 func (c closing) Close() error {
@@ -114,7 +121,11 @@ func (m *member) dial(ctx context.Context, name string) (*p2p.Client, error) {
 	}
 	sessionCtx := context.WithoutCancel(ctx) // the server learns only from the connection that the client is gone
 	closed := make(chan struct{})
-	mine := closing{conn, sync.OnceFunc(func() { close(closed) })}
+	mine := closing{conn, sync.OnceFunc(func() { close(closed) }), func(bytes int) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		m.got += int64(bytes)
+	}}
 	serve := func(conn net.Conn) { _ = server.ServeAuthed(sessionCtx, conn, m.name) }
 	if from.lie != "" {
 		serve = func(conn net.Conn) { w.lies[from.lie](sessionCtx, conn) }
@@ -145,6 +156,7 @@ func (m *member) dial(ctx context.Context, name string) (*p2p.Client, error) {
 	}
 	w.mu.Lock()
 	from.conns = append(from.conns, theirs)
+	m.begun++
 	w.mu.Unlock()
 	w.serving.Go(func() {
 		defer comeBack()

@@ -164,7 +164,10 @@ func (w *worker) getAll(ctx context.Context) {
 			asked = append(asked, a)
 		}
 		if len(asked) == 0 {
-			return
+			if !w.joinSwarm(ctx) {
+				return
+			}
+			continue
 		}
 		a := asked[0]
 		asked = asked[1:]
@@ -239,8 +242,8 @@ func (w *worker) room(bytes int64) error {
 	w.q.mu.Lock()
 	for other := range w.q.workers {
 		for _, t := range other.transfers {
-			if size, ok := t.job.Key.Size(); ok {
-				bytes += size - t.meter.Bytes()
+			if size, ok := t.job.Key.Size(); ok && !t.beside {
+				bytes += size - t.here()
 			}
 		}
 	}

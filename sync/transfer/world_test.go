@@ -67,7 +67,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 		}
 		for _, other := range w.members {
 			if other != m && r.IntN(3) > 0 {
-				m.links[other.name] = link{r.IntN(3), []float64{0, 0, mib, 1 << 30}[r.IntN(4)], r.IntN(2) == 0}
+				m.links[other.name] = link{r.IntN(3), []float64{0, 0, mib, 1 << 30}[r.IntN(4)], r.IntN(2) == 0, r.IntN(2) == 0}
 			}
 		}
 	}
