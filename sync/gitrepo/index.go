@@ -279,6 +279,16 @@ func (r *Repo) IndexHolds(commit Hash, paths []string) (bool, error) {
 	return true, nil
 }
 
+// IndexProves reports whether the index proves that the file at path, which has this stat, has exactly the content of an entry.
+func (r *Repo) IndexProves(path string, e Entry, st Stat) (bool, error) {
+	x, err := r.readIndex()
+	if err != nil {
+		return false, err
+	}
+	it, ok := x.find(path)
+	return ok && x.entry(it) == e && x.same(it, st), nil
+}
+
 // modified returns the modification time an item has, in nanoseconds since 1970.
 func (x *index) modified(it indexItem) int64 {
 	return int64(binary.BigEndian.Uint32(x.data[it.off+8:]))*1e9 + int64(binary.BigEndian.Uint32(x.data[it.off+12:]))

@@ -217,7 +217,7 @@ func (c *checkout) untouched(taken string, inspected Stat) bool {
 		return true // unreadable, but of the right stat
 	}
 	defer f.Close()
-	return !beingWritten(f)
+	return !BeingWritten(f)
 }
 
 func (c *checkout) writer(p string) bool {
@@ -226,7 +226,7 @@ func (c *checkout) writer(p string) bool {
 		return false
 	}
 	defer f.Close()
-	return beingWritten(f)
+	return BeingWritten(f)
 }
 
 // remove takes a file out of the work tree and the directories that become empty.

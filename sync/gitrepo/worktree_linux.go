@@ -28,9 +28,9 @@ func renameNew(dirA int, a string, dirB int, b string) error {
 	return err
 }
 
-// beingWritten reports whether somebody has the file open for writing, or mapped: a read lease is then refused. False
+// BeingWritten reports whether somebody has the file open for writing, or mapped: a read lease is then refused. False
 // where leases do not exist or are not allowed.
-func beingWritten(f *os.File) bool {
+func BeingWritten(f *os.File) bool {
 	fd := f.Fd()
 	_, err := unix.FcntlInt(fd, unix.F_SETLEASE, unix.F_RDLCK)
 	if err == nil {

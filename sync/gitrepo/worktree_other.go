@@ -18,5 +18,5 @@ func exchange(int, string, int, string) error { return errors.ErrUnsupported }
 // renameNew gives a file a new name that must be free.
 func renameNew(dirA int, a string, dirB int, b string) error { return linkNew(dirA, a, dirB, b) }
 
-// beingWritten cannot be told here.
-func beingWritten(*os.File) bool { return false }
+// BeingWritten cannot be told here.
+func BeingWritten(*os.File) bool { return false }
