@@ -17,10 +17,10 @@ import (
 )
 
 // attributeNames are the attributes asked for, in the order of fileAttributes' fields.
-var attributeNames = []string{"annex.largefiles", "annex.backend"}
+var attributeNames = []string{"annex.largefiles", "annex.backend", "annex.numcopies", "annex.mincopies"}
 
 // fileAttributes are the values for one file; "" where git says that there is none.
-type fileAttributes struct{ largefiles, backend string }
+type fileAttributes struct{ largefiles, backend, numcopies, mincopies string }
 
 // attributes asks git for the attributes of files: one long-lived git check-attr, which is started again when a file of attributes on the way to
 // a path has changed, because git reads these once.
@@ -126,7 +126,7 @@ func (a *attributes) ask(path string) (fileAttributes, error) {
 			values[i] = ""
 		}
 	}
-	return fileAttributes{largefiles: values[0], backend: values[1]}, nil
+	return fileAttributes{largefiles: values[0], backend: values[1], numcopies: values[2], mincopies: values[3]}, nil
 }
 
 // changed says whether a file of attributes for path is not as it was when first looked at since the process began.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -172,6 +173,46 @@ func (r *Repo) Locations(ctx context.Context, k Key) ([]string, error) {
 		b.locations[k] = uuids
 	}
 	return uuids, nil
+}
+
+// Moved gives the keys whose content has come here, or has gone from here, between two commits of the git-annex branch, as the location logs say.
+func (r *Repo) Moved(from, to gitrepo.Hash) (came, gone []Key, err error) {
+	b := r.branch
+	keys, err := b.changedKeys(from, to)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, k := range keys {
+		before, err := b.holds(from, k, r.uuid)
+		if err != nil {
+			return nil, nil, err
+		}
+		after, err := b.holds(to, k, r.uuid)
+		if err != nil {
+			return nil, nil, err
+		}
+		switch {
+		case after && !before:
+			came = append(came, k)
+		case before && !after:
+			gone = append(gone, k)
+		}
+	}
+	return came, gone, nil
+}
+
+// holds says whether a repository has the content of a key by the location log in one commit.
+func (b *branch) holds(commit gitrepo.Hash, k Key, uuid string) (bool, error) {
+	h, err := b.committed(commit, k.logPath())
+	if err != nil {
+		return false, err
+	}
+	content, err := b.blob(h)
+	if err != nil {
+		return false, err
+	}
+	log := parsePresenceLog(content)
+	return slices.Contains(log.present(), uuid), nil
 }
 
 // intern gives the one list equal to uuids. b.mu is held.

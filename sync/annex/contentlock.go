@@ -15,10 +15,16 @@ func (r *Repo) LockContent(k Key) (release func(), ok bool, err error) {
 	if !present {
 		return nil, false, nil
 	}
-	if v := r.git.Config("annex.version"); v == "8" || v == "9" {
+	if r.locksObjects() {
 		return r.lockObject(object)
 	}
 	return r.lockBeside(object)
+}
+
+// locksObjects says whether content is locked by its object, as git-annex does it in repositories before version 10, and not by a file beside it.
+func (r *Repo) locksObjects() bool {
+	v := r.git.Config("annex.version")
+	return v == "8" || v == "9"
 }
 
 // lockObject locks the object itself, as git-annex does in repositories before version 10.
@@ -64,9 +70,12 @@ func (r *Repo) lockBeside(object string) (release func(), ok bool, err error) {
 	case err != nil:
 		return nil, false, fmt.Errorf("lock content: %w", err)
 	}
-	_, err = os.Lstat(object)
-	if err != nil || !lock.is(path) {
+	if _, err = os.Lstat(object); err != nil || !lock.is(path) {
 		lock.unlock()
+		if err != nil { // it has just been removed, and the lock has made the directory anew
+			r.removeContentLock(path)
+			removeEmptyDirs(dir)
+		}
 		return nil, false, nil
 	}
 	return func() {

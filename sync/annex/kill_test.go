@@ -3,12 +3,15 @@ package annex
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +21,154 @@ import (
 
 // writerEnv makes the test binary add, lock, populate and record until it is killed.
 const writerEnv = "ARBOR_TEST_WRITER"
+
+// removerEnv makes the test binary remove the contents of all files, and bring them back, until it is killed.
+const removerEnv = "ARBOR_TEST_REMOVER"
+
+func runRemover() error {
+	ctx := context.Background()
+	git, err := gitrepo.Open(ctx, ".")
+	if err != nil {
+		return err
+	}
+	r, err := Open(ctx, git)
+	if err != nil {
+		return err
+	}
+	for {
+		for n := range removedFiles {
+			path, content := fmt.Sprintf("file %d", n), strings.Repeat(fmt.Sprint("content ", n), 30000)
+			k := KeyFor(sha256.Sum256([]byte(content)), int64(len(content)), path, DefaultMaxExtensionLength)
+			if !r.Has(k) {
+				if err := os.WriteFile(r.TmpPath(k), []byte(content), 0o644); err != nil {
+					return err
+				}
+				if err := r.Place(ctx, k, r.TmpPath(k)); err != nil {
+					return err
+				}
+			}
+			if _, err := r.Populate(ctx, k, []string{path}); err != nil {
+				return err
+			}
+			if _, err := r.Record(ctx, []Location{{k, r.UUID(), true}}); err != nil {
+				return err
+			}
+			l, err := r.LockForRemoval(k)
+			if err != nil {
+				return err
+			}
+			if _, err := l.Remove(ctx, []string{path}); err != nil {
+				return err
+			}
+			if _, err := r.Record(ctx, []Location{{k, r.UUID(), false}}); err != nil {
+				return err
+			}
+			l.Release()
+			if _, err := fmt.Fprintln(os.Stdout, path); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// removedFiles is how many files a remover works on.
+const removedFiles = 4
+
+// Whenever a removal is killed, each file is whole or a pointer, and so is each content whole or gone; git-annex agrees.
+func TestRemovalKilled(t *testing.T) {
+	t.Parallel()
+	r := newAnnex(t)
+	describeElsewhere(t, r)
+	want := make(map[string]Key)
+	for n := range removedFiles {
+		path := fmt.Sprintf("file %d", n)
+		write(t, r, path, strings.Repeat(fmt.Sprint("content ", n), 30000), 0o644)
+		want[path] = addFile(t, r, path, AddOptions{}).Key
+		record(t, r, Location{want[path], uuidB, true})
+	}
+	run(t, r.git.Dir(), "git-annex", "trust", "--force", "-q", uuidB)
+	if err := os.MkdirAll(filepath.Dir(r.TmpPath(want["file 0"])), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for kills := range 12 {
+		killed(t, r, removerEnv, time.Duration(kills*5)*time.Millisecond)
+		for path, k := range want {
+			content := read(t, r, path)
+			if content != string(Pointer(k)) && k.check(content) != nil {
+				t.Errorf("%s is %.40q, %d bytes", path, content, len(content))
+			}
+			if object, here := r.ObjectPath(k); here {
+				content, err := os.ReadFile(object)
+				if err := errors.Join(err, k.check(string(content))); err != nil {
+					t.Errorf("the object of %s: %v", path, err)
+				}
+			}
+		}
+	}
+	// What the agent does when it comes back.
+	ref, head, err := r.git.Head(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	snap, err := r.git.Snapshot(t.Context(), head, slices.Collect(maps.Keys(want)), func(ctx context.Context, path string, _ gitrepo.Stat) (gitrepo.Entry, gitrepo.Stat, bool, error) {
+		added, err := r.Add(ctx, path, AddOptions{})
+		if err != nil || added.Key != want[path] {
+			t.Errorf("%s is now %s, %v", path, added.Key, err)
+		}
+		record(t, r, Location{want[path], r.UUID(), r.Has(want[path])})
+		return gitrepo.Entry{Mode: added.Mode, Hash: gitrepo.HashBlob(added.Content)}, added.Stat, true, err
+	})
+	if err != nil || len(snap.Changes) > 0 {
+		t.Errorf("changes: %v, %v", snap.Changes, err)
+	}
+	if err := r.git.Advance(t.Context(), gitrepo.Advance{Ref: ref, Old: head, New: head, Index: snap.Index}); err != nil {
+		t.Fatal(err)
+	}
+	for path, k := range want {
+		if r.Has(k) {
+			entries, err := r.Populate(t.Context(), k, []string{path})
+			if err != nil {
+				t.Fatal(err)
+			}
+			refresh(t, r, entries)
+		}
+	}
+	fsck(t, r.git.Dir())
+}
+
+// killed runs this binary as another program, and kills it some time after it has begun. It gives what the program has said.
+func killed(t *testing.T, r *Repo, env string, after time.Duration) []byte {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), self)
+	cmd.Dir = r.git.Dir()
+	cmd.Env = append(os.Environ(), env+"=1")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var said bytes.Buffer
+	// The first line says that it is at work; the kill comes at some moment after that.
+	if _, err := io.CopyN(&said, out, 1); err != nil {
+		t.Fatal(err)
+	}
+	kill := time.AfterFunc(after, func() { _ = cmd.Process.Kill() })
+	defer kill.Stop()
+	if _, err := io.Copy(&said, out); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err == nil {
+		t.Fatal("the program ended by itself")
+	}
+	return said.Bytes()
+}
 
 func runWriter() error {
 	ctx := context.Background()
@@ -67,37 +218,9 @@ func runWriter() error {
 func TestKilled(t *testing.T) {
 	t.Parallel()
 	r := newAnnex(t)
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	var done bytes.Buffer
 	for kills := range 6 {
-		cmd := exec.CommandContext(t.Context(), self)
-		cmd.Dir = r.git.Dir()
-		cmd.Env = append(os.Environ(), writerEnv+"=1")
-		cmd.Stderr = os.Stderr
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		// The first line says that it is at work; the kill comes at some moment after that.
-		first := make([]byte, 1)
-		if _, err := io.ReadFull(out, first); err != nil {
-			t.Fatal(err)
-		}
-		done.Write(first)
-		kill := time.AfterFunc(time.Duration(kills*7)*time.Millisecond, func() { _ = cmd.Process.Kill() })
-		if _, err := io.Copy(&done, out); err != nil {
-			t.Fatal(err)
-		}
-		kill.Stop()
-		if err := cmd.Wait(); err == nil {
-			t.Fatal("the writer ended by itself")
-		}
+		done.Write(killed(t, r, writerEnv, time.Duration(kills*7)*time.Millisecond))
 		if done.Len() > 0 {
 			done.Truncate(bytes.LastIndexByte(done.Bytes(), '\n') + 1)
 		}
@@ -108,7 +231,7 @@ func TestKilled(t *testing.T) {
 			t.Errorf("%s was said to be done: here %v, by the log in %q", k, r.Has(k), locations(t, r, k))
 		}
 	}
-	err = r.Keys(func(k Key) error {
+	err := r.Keys(func(k Key) error {
 		object, _ := r.ObjectPath(k)
 		content, err := os.ReadFile(object)
 		return errors.Join(err, k.check(string(content)))

@@ -120,6 +120,21 @@ func EntryKey(git *gitrepo.Repo, e gitrepo.Entry) (Key, bool) {
 	return Key{}, false
 }
 
+// FilesOf gives the paths of a commit's files that have one of the keys, by key and in path order.
+func (r *Repo) FilesOf(ctx context.Context, commit gitrepo.Hash, keys map[Key]bool) (map[Key][]string, error) {
+	files := make(map[Key][]string)
+	err := r.git.Files(commit, func(path string, e gitrepo.Entry) error {
+		if k, ok := EntryKey(r.git, e); ok && keys[k] {
+			files[k] = append(files[k], path)
+		}
+		return ctx.Err()
+	})
+	if err != nil {
+		return nil, fmt.Errorf("look for annexed files: %w", err)
+	}
+	return files, nil
+}
+
 // candidate is a file of the work tree that may be added.
 func (r *Repo) candidate(path string, size int64) *wanted.File {
 	return &wanted.File{Path: path, Size: size, Encoding: func() (string, error) {

@@ -20,7 +20,7 @@ import (
 const filterEnv = "ARBOR_TEST_FILTER"
 
 func TestMain(m *testing.M) {
-	for env, program := range map[string]func() error{filterEnv: runFilter, writerEnv: runWriter} {
+	for env, program := range map[string]func() error{filterEnv: runFilter, writerEnv: runWriter, removerEnv: runRemover} {
 		if os.Getenv(env) == "" {
 			continue
 		}

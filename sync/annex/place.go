@@ -64,11 +64,8 @@ func (r *Repo) placeDurable(k Key, tmpfile string) error {
 		return err
 	}
 	dir := filepath.Dir(object)
-	if err := r.makeDirs(filepath.Dir(dir)); err != nil {
-		return err
-	}
 	err = r.intoKeyDir(dir, func() error {
-		if err := r.makeDir(dir); err != nil {
+		if err := r.makeDirs(dir); err != nil {
 			return err
 		}
 		return os.Rename(tmpfile, object)

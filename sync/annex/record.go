@@ -162,6 +162,9 @@ func (r *Repo) lockBranch(ctx context.Context) (unlock func(), err error) {
 	}, nil
 }
 
+// OwnHead gives the newest commit of the branch that Arbor has made; zero when there is none.
+func (r *Repo) OwnHead() (gitrepo.Hash, error) { return r.branch.ref(ownRef) }
+
 // moveBranch moves the branch, and with it the reference that remembers what was written. It wraps gitrepo.ErrRefMoved when the branch is not at
 // old any more.
 func (r *Repo) moveBranch(ctx context.Context, old, head gitrepo.Hash, reason string) error {

@@ -210,6 +210,12 @@ func (r *Repo) Has(k Key) bool {
 	return present
 }
 
+// Bad says whether git annex fsck has put content of the key aside because it was not right.
+func (r *Repo) Bad(k Key) bool {
+	_, err := os.Lstat(filepath.Join(r.dir, "bad", k.File()))
+	return err == nil
+}
+
 // TmpPath gives the path at which the content of the key is received. What is there already may be continued; git-annex uses the same file.
 func (r *Repo) TmpPath(k Key) string { return filepath.Join(r.dir, "tmp", k.File()) }
 

@@ -1,0 +1,37 @@
+package annex
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+)
+
+// Replacing says whether git-annex is, at this moment, removing the content of the key, or putting content or pointers into files of the work tree:
+// it takes a file away before it puts another in its place, and a file that is missing then is not deleted. Removals of Arbor's own count too.
+func (r *Repo) Replacing(k Key) bool {
+	object, _ := r.ObjectPath(k)
+	if _, held := lockHolder(object+".lck", unix.F_RDLCK); held {
+		return true
+	}
+	if holder, held := lockHolder(filepath.Join(r.dir, "othertmp.lck"), unix.F_WRLCK); held && holder > 0 {
+		return true
+	}
+	return false
+}
+
+// lockHolder gives the process that has a lock on a file which excludes one of a kind; not a positive number when it is a lock as Arbor takes them,
+// which belong to no process.
+func lockHolder(path string, kind int16) (pid int32, held bool) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, false
+	}
+	defer func() { _ = f.Close() }()
+	lock := unix.Flock_t{Type: kind, Whence: io.SeekStart}
+	if err := unix.FcntlFlock(f.Fd(), getLock, &lock); err != nil {
+		return 0, false
+	}
+	return lock.Pid, lock.Type != unix.F_UNLCK
+}
