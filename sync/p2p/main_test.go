@@ -90,21 +90,8 @@ func newServer(ctx context.Context, git *gitrepo.Repo) (*p2p.Server, error) {
 			_, err := repo.Record(ctx, []annex.Location{{Key: key, UUID: repo.UUID(), Present: true}})
 			return err
 		},
-		Remove: func(ctx context.Context, key annex.Key, _ string, inTime func() bool) error {
-			if !inTime() {
-				return errors.New("too late")
-			}
-			path, _ := repo.ObjectPath(key)
-			if err := os.Chmod(filepath.Dir(path), 0o755); err != nil {
-				return err
-			}
-			if err := os.RemoveAll(filepath.Dir(path)); err != nil {
-				return err
-			}
-			_, err := repo.Record(ctx, []annex.Location{{Key: key, UUID: repo.UUID(), Present: false}})
-			return err
-		},
-		Log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		Remove: repo.RemoveAsked,
+		Log:    slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	}, nil
 }
 
