@@ -32,7 +32,8 @@ func (a *agent) actions(run context.Context) control.Actions {
 		Prioritise: a.prioritise,
 		Cancel:     a.cancel,
 		PauseFiles: a.pauseFiles, ResumeFiles: a.resumeFiles,
-		Map: a.drawMap,
+		Drop: a.drop,
+		Map:  a.drawMap,
 		Invite: func(ctx context.Context, r control.InviteRequest) (reply control.InviteReply, err error) {
 			err = a.tell(ctx, r.Clone, func(_ context.Context, c *clone) (err error) {
 				reply, err = c.invite(time.Now())

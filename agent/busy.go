@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -108,6 +109,37 @@ func (c *clone) holdStaged(snap *gitrepo.SnapshotResult) error {
 	snap.Index = slices.DeleteFunc(snap.Index, func(e gitrepo.IndexEntry) bool { return c.side.staged[e.Path] })
 	c.agenda.in(taskStaged, wait)
 	return nil
+}
+
+// holdReplaced leaves annexed files for later that are missing because git-annex is putting others in their place: it drops, or gets, their
+// content. Before it locks anything it takes away a pointer that is to get its content; so that is looked at twice.
+func (c *clone) holdReplaced(snap *gitrepo.SnapshotResult) {
+	held := make(map[string]bool)
+	for _, ch := range snap.Changes {
+		if !ch.New.IsZero() || !ch.Old.Mode.IsRegular() {
+			continue
+		}
+		k, annexed := c.keyOf(ch.Old)
+		if !annexed {
+			continue
+		}
+		first := c.want.missing[k] != nil && !c.side.vanished[ch.Path]
+		replacing := c.annex.Replacing(k) // before it is looked for: git-annex may have just ended
+		st, err := c.git.Stat(ch.Path)
+		if held[ch.Path] = first || replacing || err == nil && !st.IsDir(); held[ch.Path] {
+			c.side.vanished[ch.Path] = true
+		} else {
+			delete(held, ch.Path)
+			delete(c.side.vanished, ch.Path)
+		}
+	}
+	if len(held) == 0 {
+		return
+	}
+	maps.Copy(c.side.staged, held)
+	snap.Changes = slices.DeleteFunc(snap.Changes, func(ch gitrepo.Change) bool { return held[ch.Path] })
+	snap.Index = slices.DeleteFunc(snap.Index, func(e gitrepo.IndexEntry) bool { return held[e.Path] })
+	c.agenda.in(taskStaged, retryDelay)
 }
 
 // lookAtStaged looks again at what the index held.

@@ -231,6 +231,28 @@ func (c *clone) ask(ctx context.Context, f func(context.Context)) error {
 	}
 }
 
+// askWhole is ask for what must not be called any more, nor be under way, when it returns, also when ctx has ended.
+func (c *clone) askWhole(ctx context.Context, f func(context.Context)) error {
+	var taken atomic.Bool
+	done := make(chan struct{})
+	c.post(ctx, func(ctx context.Context) {
+		defer close(done)
+		if taken.CompareAndSwap(false, true) {
+			f(ctx)
+		}
+	})
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+	}
+	if taken.CompareAndSwap(false, true) {
+		return context.Cause(ctx)
+	}
+	<-done
+	return nil
+}
+
 // loop is the actor: it takes what happened, all of it that is there, and then runs one cycle.
 func (c *clone) loop(ctx context.Context) error {
 	c.begin()

@@ -31,7 +31,8 @@ type person struct {
 	settling   map[string]bool           // paths we wait for until nobody writes to them
 	adding     map[string]bool           // huge files that are being taken into the annex
 	added      map[string]addition       // those that were
-	staged     map[string]bool           // paths of changes that only the index has yet
+	staged     map[string]bool           // paths of changes that only the index has yet, or that git-annex is about
+	vanished   map[string]bool           // annexed files that were missing when they were last looked at, which proves nothing yet
 	unread     map[string]int            // paths that could not be read, and how often that was tried
 	audited    map[string]bool           // paths that git status found to differ
 	audit      bool                      // compare everything, for an event may have been missed
@@ -50,7 +51,8 @@ func newPerson() person {
 		fresh: true, audit: true, moved: true,
 		branches: make(map[string]gitrepo.Hash), steps: make(map[string][]gitrepo.Hash),
 		pending: make(map[string]bool), settling: make(map[string]bool), staged: make(map[string]bool),
-		audited: make(map[string]bool), unread: make(map[string]int),
+		vanished: make(map[string]bool),
+		audited:  make(map[string]bool), unread: make(map[string]int),
 		adding: make(map[string]bool), added: make(map[string]addition), known: make(map[string]gitrepo.Stat),
 	}
 }
@@ -111,6 +113,9 @@ func (c *clone) look(ctx context.Context) error {
 		c.side.moved = false
 		if err := c.smudged(ctx); err != nil {
 			return fmt.Errorf("read smudge log: %w", err)
+		}
+		if err := c.lookAtContents(ctx); err != nil {
+			return err
 		}
 		c.side.unfinished = c.git.Unfinished()
 		branch, head, err := c.git.Head(ctx)
@@ -211,6 +216,7 @@ func (c *clone) commit(ctx context.Context) error {
 	if err := c.holdStaged(&snap); err != nil {
 		return err
 	}
+	c.holdReplaced(&snap)
 	if c.moreToGo(snap.Changes) {
 		return nil
 	}

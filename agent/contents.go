@@ -23,6 +23,8 @@ type contents struct {
 	behind    map[annex.Key]map[string]bool // files that are pointers still though their content is here
 	urgent    map[annex.Key]bool            // missing, and wanted first by the person
 	held      map[annex.Key]bool            // missing, and not to be transferred for now
+	dropped   map[annex.Key]bool            // held, because the person has dropped them
+	seen      gitrepo.Hash                  // the git-annex branch as lookAtContents has seen it last
 	paused    *devices                      // with which no contents are exchanged
 	requeued  bool                          // the queue is not as it was last shown
 	refresh   bool                          // who holds what has changed
@@ -43,7 +45,7 @@ type contents struct {
 func newContents(state *cloneState) contents {
 	w := contents{
 		named: make(map[annex.Key][]string), missing: make(map[annex.Key]map[string]bool), behind: make(map[annex.Key]map[string]bool),
-		urgent: make(map[annex.Key]bool), held: make(map[annex.Key]bool), paused: newDevices(state.PausedPeers),
+		urgent: make(map[annex.Key]bool), held: make(map[annex.Key]bool), dropped: make(map[annex.Key]bool), paused: newDevices(state.PausedPeers),
 		toUpload: make(map[annex.Key]bool), copies: new(copies), holders: newHolders(),
 	}
 	for _, k := range parseKeys(state.Asked) {
@@ -51,6 +53,9 @@ func newContents(state *cloneState) contents {
 	}
 	for _, k := range parseKeys(state.Held) {
 		w.held[k] = true
+	}
+	for _, k := range parseKeys(state.Dropped) {
+		w.held[k], w.dropped[k] = true, true
 	}
 	return w
 }
@@ -85,6 +90,7 @@ func (w *contents) found(k annex.Key) {
 	delete(w.missing, k)
 	delete(w.urgent, k)
 	delete(w.held, k)
+	delete(w.dropped, k)
 	w.requeued = true
 }
 
@@ -94,17 +100,29 @@ func (w *contents) forgetOld() {
 	old := func(k annex.Key, _ bool) bool { return w.missing[k] == nil }
 	maps.DeleteFunc(w.urgent, old)
 	maps.DeleteFunc(w.held, old)
+	maps.DeleteFunc(w.dropped, old)
 }
 
-// heldBack are the missing contents that are not to be transferred for now.
+// heldBack are the missing contents that are not to be transferred for now, but those that were dropped.
 func (w *contents) heldBack() []annex.Key {
 	var keys []annex.Key
 	for k := range w.held {
-		if w.missing[k] != nil {
+		if w.missing[k] != nil && !w.dropped[k] {
 			keys = append(keys, k)
 		}
 	}
 	return keys
+}
+
+// away counts the missing contents that were dropped.
+func (w *contents) away() int {
+	n := 0
+	for k := range w.dropped {
+		if w.missing[k] != nil {
+			n++
+		}
+	}
+	return n
 }
 
 // fileOf is the file by which a missing content is shown.
@@ -112,14 +130,16 @@ func (w *contents) fileOf(k annex.Key) string {
 	return slices.Min(slices.Collect(maps.Keys(w.missing[k])))
 }
 
-// some returns up to n missing keys.
+// some returns up to n keys that are missing and wanted.
 func (w *contents) some(n int) []annex.Key {
 	var keys []annex.Key
 	for k := range w.missing {
 		if len(keys) == n {
 			break
 		}
-		keys = append(keys, k)
+		if !w.dropped[k] {
+			keys = append(keys, k)
+		}
 	}
 	return keys
 }
@@ -185,7 +205,7 @@ func (c *clone) wantFrom(ctx context.Context, from, to gitrepo.Hash, told ...ann
 	if err != nil {
 		return fmt.Errorf("compare commits: %w", err)
 	}
-	var here []annex.Key
+	var here, missing []annex.Key
 	for _, ch := range changes {
 		if k, ok := c.keyOf(ch.Old); ok {
 			c.want.forget(k, ch.Path)
@@ -205,6 +225,7 @@ func (c *clone) wantFrom(ctx context.Context, from, to gitrepo.Hash, told ...ann
 			here = append(here, k)
 		default:
 			note(c.want.missing, k, ch.Path)
+			missing = append(missing, k)
 			c.want.requeued = true
 			if !c.want.held[k] {
 				c.queue.Add(transfer.Job{Key: k, File: ch.Path, Urgent: c.want.urgent[k]})
@@ -214,7 +235,26 @@ func (c *clone) wantFrom(ctx context.Context, from, to gitrepo.Hash, told ...ann
 	if from.IsZero() {
 		c.want.forgetOld()
 	}
+	if err := c.recordMissing(ctx, missing); err != nil {
+		return err
+	}
 	return c.recordHere(ctx, here, told)
+}
+
+// recordMissing sees to it that contents which are not here are not in the location log: the agent may have died after it removed
+// one.
+func (c *clone) recordMissing(ctx context.Context, keys []annex.Key) error {
+	for _, k := range keys {
+		who, err := c.annex.Locations(ctx, k)
+		if err != nil {
+			return fmt.Errorf("read location log: %w", err)
+		}
+		if slices.Contains(who, c.id) {
+			c.want.records = append(c.want.records, annex.Location{Key: k, UUID: c.id})
+			c.agenda.in(taskRecord, recordDelay)
+		}
+	}
+	return nil
 }
 
 // recordHere sees to it that contents which are here are in the location log: git's filter may have added them, or the
@@ -298,9 +338,6 @@ func (c *clone) contents(ctx context.Context) error {
 func (c *clone) arrived(ctx context.Context, came []annex.Key) {
 	for _, k := range came {
 		c.want.copies.add(k)
-		for p := range c.want.missing[k] {
-			note(c.want.behind, k, p)
-		}
 	}
 	c.present(came)
 	c.tellHave(ctx, came)
@@ -308,9 +345,12 @@ func (c *clone) arrived(ctx context.Context, came []annex.Key) {
 	c.clear("no-room")
 }
 
-// present notes that contents are here now, for the location log.
+// present notes that contents are here now, for the files that name them and the location log.
 func (c *clone) present(keys []annex.Key) {
 	for _, k := range keys {
+		for p := range c.want.missing[k] {
+			note(c.want.behind, k, p)
+		}
 		c.want.found(k)
 		if files := c.want.named[k]; len(files) > 0 {
 			c.lacking(k, files[0])

@@ -12,8 +12,8 @@ import (
 	"github.com/git-arbor/arbor/sync/transfer"
 )
 
-// Contents that a person has paused or cancelled are held: they stay missing, also after a restart, until the person resumes
-// or asks for them. Pausing keeps what has come, cancelling does not.
+// Contents that a person has paused, cancelled or dropped are held: they stay missing, also after a restart, until the person resumes
+// or asks for them. Pausing keeps what has come, cancelling does not; what was dropped has to be asked for.
 
 // pauseFiles holds the contents of files, and keeps what has come of them.
 func (a *agent) pauseFiles(ctx context.Context, r control.FilesRequest) (control.FilesReply, error) {
@@ -38,7 +38,7 @@ func (a *agent) cancel(ctx context.Context, r control.FilesRequest) (control.Fil
 // resumeFiles has the contents of files that are held transferred when it is their turn.
 func (a *agent) resumeFiles(ctx context.Context, r control.FilesRequest) (control.FilesReply, error) {
 	return a.withMissing(ctx, r, func(c *clone, keys []annex.Key) []annex.Key {
-		keys = slices.DeleteFunc(keys, func(k annex.Key) bool { return !c.want.held[k] })
+		keys = slices.DeleteFunc(keys, func(k annex.Key) bool { return !c.want.held[k] || c.want.dropped[k] })
 		for _, k := range keys {
 			c.release(k)
 		}
@@ -74,6 +74,7 @@ func (c *clone) hold(keys []annex.Key) {
 // release ends hold.
 func (c *clone) release(k annex.Key) {
 	delete(c.want.held, k)
+	delete(c.want.dropped, k)
 	c.queue.Add(transfer.Job{Key: k, File: c.want.fileOf(k)})
 }
 

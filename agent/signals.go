@@ -109,6 +109,13 @@ func (c *clone) tellHave(ctx context.Context, keys []annex.Key) {
 	}
 }
 
+// tellGone tells the peers that contents are here no more.
+func (c *clone) tellGone(ctx context.Context, keys []annex.Key) {
+	for part := range slices.Chunk(keys, keysPerSignal) {
+		c.tell(ctx, signal.Drop{Keys: keyStrings(part)}, c.peers.online())
+	}
+}
+
 func keyStrings(keys []annex.Key) []string {
 	var out []string
 	for _, k := range keys {
@@ -191,10 +198,9 @@ func (c *clone) receive(ctx context.Context, from string, payload xmpp.Payload) 
 	case signal.Pushed:
 		c.receivePushed(b)
 	case signal.Drop:
-		for _, k := range parseKeys(b.Keys) {
-			delete(p.keys, k)
+		if b.Remote == "" {
+			c.theyLack(p, b.Keys)
 		}
-		c.holdersChanged()
 	case signal.DialBack:
 		c.dialBack(p, b)
 	case signal.SyncRequest:
@@ -341,6 +347,15 @@ func (c *clone) theyHave(p *peer, texts []string) {
 	keys := parseKeys(texts)
 	for _, k := range keys {
 		p.keys[k] = true
+	}
+	c.holdersChanged(keys...)
+}
+
+// theyLack notes contents that a peer has no more.
+func (c *clone) theyLack(p *peer, texts []string) {
+	keys := parseKeys(texts)
+	for _, k := range keys {
+		delete(p.keys, k)
 	}
 	c.holdersChanged(keys...)
 }

@@ -21,6 +21,8 @@ type cloneState struct {
 	// Asked and Held are the keys of contents that are missing, and that the person wants first, or not now.
 	Asked []string `json:"asked,omitempty"`
 	Held  []string `json:"held,omitempty"`
+	// Dropped are those of Held that were dropped.
+	Dropped []string `json:"dropped,omitempty"`
 }
 
 // peerState is what is known of a peer when it says nothing.

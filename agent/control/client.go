@@ -122,6 +122,13 @@ func (c *Client) Cancel(ctx context.Context, req FilesRequest) (FilesReply, erro
 	return reply, err
 }
 
+// Drop removes the contents of files from here where others have enough copies.
+func (c *Client) Drop(ctx context.Context, req DropRequest) (DropReply, error) {
+	var reply DropReply
+	err := c.do(ctx, http.MethodPost, "/drop", req, &reply)
+	return reply, err
+}
+
 // Map gives the network as the clone knows it.
 func (c *Client) Map(ctx context.Context, req MapRequest) (MapReply, error) {
 	var reply MapReply

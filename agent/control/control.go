@@ -33,6 +33,8 @@ type Actions struct {
 	PauseFiles  func(context.Context, FilesRequest) (FilesReply, error)
 	ResumeFiles func(context.Context, FilesRequest) (FilesReply, error)
 	Cancel      func(context.Context, FilesRequest) (FilesReply, error)
+	// Drop removes the contents of files from here, of which others have proven to have enough copies, and has them stay away.
+	Drop func(context.Context, DropRequest) (DropReply, error)
 	// Map gives the network as the clone knows it.
 	Map    func(context.Context, MapRequest) (MapReply, error)
 	Invite func(context.Context, InviteRequest) (InviteReply, error)

@@ -47,3 +47,35 @@ type Unreachable struct {
 	// Holders names who has it, as far as is known, and in brackets why it is not asked.
 	Holders []string `json:"holders"`
 }
+
+// DropRequest names files whose contents shall go from here.
+type DropRequest struct {
+	FilesRequest
+	// NumCopies is how many copies of each there must be elsewhere in place of what is configured, if it is positive. Less than
+	// mincopies it never is.
+	NumCopies int `json:"numcopies,omitzero"`
+}
+
+// DropReply says what has gone.
+type DropReply struct {
+	// Contents have gone from here, of Size bytes as far as sizes are known.
+	Contents int   `json:"contents"`
+	Size     int64 `json:"size"`
+	// Cancelled were not here yet, and will not come.
+	Cancelled int `json:"cancelled"`
+	// KeptContents stay because too few copies elsewhere were proven; Kept has the first of them.
+	KeptContents int    `json:"kept_contents"`
+	Kept         []Kept `json:"kept"`
+}
+
+// Kept is a file whose content could not be dropped.
+type Kept struct {
+	File string `json:"file"`
+	// InUse says that another repository counts on the copy here at this moment; the rest is empty then.
+	InUse bool `json:"in_use,omitzero"`
+	// Needed is how many copies there must be elsewhere, Found who has proven to have one or is trusted to.
+	Needed int      `json:"needed"`
+	Found  []string `json:"found"`
+	// Unproven names who may have one, and in brackets why that does not count.
+	Unproven []string `json:"unproven"`
+}

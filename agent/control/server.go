@@ -122,6 +122,7 @@ func (a Actions) handler() http.Handler {
 	mux.Handle("POST /pause-files", action(a.PauseFiles))
 	mux.Handle("POST /resume-files", action(a.ResumeFiles))
 	mux.Handle("POST /cancel", action(a.Cancel))
+	mux.Handle("POST /drop", action(a.Drop))
 	mux.Handle("POST /map", action(a.Map))
 	mux.Handle("POST /invite", action(a.Invite))
 	mux.Handle("POST /forget", action(quiet(a.Forget)))

@@ -136,6 +136,8 @@ type Keys struct {
 	Missing int `json:"missing"`
 	// Paused is how many of the missing are not transferred for now, because the person paused or cancelled them.
 	Paused int `json:"paused,omitzero"`
+	// Dropped is how many of the missing were dropped, so that they do not come before they are asked for.
+	Dropped int `json:"dropped,omitzero"`
 }
 
 // Peer is another clone of the grove.

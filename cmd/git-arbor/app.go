@@ -138,6 +138,7 @@ Try it on this one:   git arbor demo
 		newCompletionCommand(a),
 		newDemoCommand(a),
 		newDoctorCommand(a),
+		newDropCommand(a),
 		newFilterProcessCommand(a),
 		newForgetCommand(a),
 		newGetCommand(a),

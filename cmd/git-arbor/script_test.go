@@ -170,6 +170,22 @@ func scriptedAgent(ts *testscript.TestScript, neg bool, args []string) {
 				}
 				return tell(p)
 			},
+			Drop: func(_ context.Context, r control.DropRequest) (control.DropReply, error) {
+				reply := control.DropReply{Contents: len(r.Files), Size: 3 << 20}
+				switch r.Files[0] {
+				case "far.jpg":
+					reply = control.DropReply{KeptContents: 4, Kept: []control.Kept{
+						{File: "far.jpg", Needed: 2, Found: []string{"nas"}, Unproven: []string{"laptop (offline)", "usb (not in the grove)"}},
+						{File: "only.jpg", Needed: 1},
+						{File: "used.jpg", InUse: true},
+					}}
+				case "coming.jpg":
+					reply = control.DropReply{Cancelled: 1}
+				case "away.jpg":
+					reply = control.DropReply{}
+				}
+				return reply, called("drop", r)
+			},
 			Prioritise: func(_ context.Context, r control.FilesRequest) (control.FilesReply, error) {
 				return control.FilesReply{Contents: len(r.Files)}, called("prioritise", r)
 			},

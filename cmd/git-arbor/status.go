@@ -175,6 +175,9 @@ func cloneState(c status.Clone) string {
 	if c.Keys.Paused > 0 {
 		details = append(details, fmt.Sprintf("%d paused", c.Keys.Paused))
 	}
+	if c.Keys.Dropped > 0 {
+		details = append(details, fmt.Sprintf("%d dropped", c.Keys.Dropped))
+	}
 	if len(details) == 0 {
 		return string(c.State)
 	}

@@ -1,0 +1,76 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/git-arbor/arbor/sync/annex"
+	"github.com/git-arbor/arbor/sync/transfer"
+)
+
+// lookAtContents takes in what others have written to the git-annex branch about contents here: git-annex, beside the agent or while it was
+// off, has dropped some or got some. What was dropped is not wanted any more.
+func (c *clone) lookAtContents(ctx context.Context) error {
+	if c.annex == nil {
+		return nil
+	}
+	head, err := c.annex.BranchHead()
+	if err != nil {
+		return fmt.Errorf("read git-annex branch: %w", err)
+	}
+	from := c.want.seen
+	if from.IsZero() {
+		if from, err = c.annex.OwnHead(); err != nil {
+			return fmt.Errorf("read git-annex branch: %w", err)
+		}
+	}
+	c.want.seen = head
+	if from == head || from.IsZero() {
+		return nil
+	}
+	came, gone, err := c.annex.Moved(from, head)
+	if err != nil {
+		c.log.Warn("compare git-annex branch", "err", err) // its history was rewritten
+		return nil
+	}
+	here := slices.DeleteFunc(came, func(k annex.Key) bool { return c.want.missing[k] == nil || !c.annex.Has(k) })
+	if len(here) > 0 {
+		c.queue.Cancel(here...)
+		c.present(here)
+		c.tellHave(ctx, here)
+	}
+	return c.wentAway(ctx, slices.DeleteFunc(gone, c.annex.Has))
+}
+
+// wentAway takes in that contents have gone from here. git annex fsck puts bad content aside: that is wanted as before.
+func (c *clone) wentAway(ctx context.Context, keys []annex.Key) error {
+	var dropped, lost []annex.Key
+	for _, k := range keys {
+		switch {
+		case c.want.missing[k] != nil:
+		case c.annex.Bad(k):
+			lost = append(lost, k)
+		case !c.want.urgent[k]:
+			dropped = append(dropped, k)
+		}
+	}
+	if c.side.head.IsZero() { // the first look: what is missing is found out next
+		for _, k := range dropped {
+			c.want.held[k], c.want.dropped[k] = true, true
+		}
+		return nil
+	}
+	unnamed := func(k annex.Key) bool { return len(c.want.named[k]) == 0 }
+	dropped, lost = slices.DeleteFunc(dropped, unnamed), slices.DeleteFunc(lost, unnamed)
+	if len(dropped)+len(lost) == 0 {
+		return nil
+	}
+	c.gone(ctx, dropped)
+	c.keepAway(dropped)
+	c.gone(ctx, lost)
+	for _, k := range lost {
+		c.queue.Add(transfer.Job{Key: k, File: c.want.fileOf(k)})
+	}
+	return c.write()
+}
