@@ -74,8 +74,11 @@ func TestLabStar(t *testing.T) {
 	carried := l.carried(laptop, internet) - before
 	t.Logf("%d MB to a NAS and four clients: the uplink carried %.3f times that, the last had it after %v, %.2f times what TCP takes (%v)",
 		size/1e6, float64(carried)/float64(size), last, last.Seconds()/one.Seconds(), one)
+	if !timed {
+		return // who gets it from whom goes by what agents measured, which on a slow machine is not what the lines are like
+	}
 	once(t, "the uplink", carried, size)
-	if timed && last.Seconds() > 1.15*one.Seconds() {
+	if last.Seconds() > 1.15*one.Seconds() {
 		t.Errorf("the last had it after %v, what crosses the uplink once takes %v", last, one)
 	}
 }
