@@ -40,7 +40,7 @@ var defaultSettings = []struct{ name, value string }{
 // "" lets the clone be named by its user, host and directory. Where no clone that git knows of has an annex yet, the repository gets Arbor's
 // defaults: files above 100 kB are annexed, unlocked.
 func Init(ctx context.Context, git *gitrepo.Repo, description string) (*Repo, error) {
-	if err := refuse(ctx, git); err != nil {
+	if err := cmp.Or(refuse(git), refuseAdjusted(ctx, git)); err != nil {
 		return nil, err
 	}
 	if !git.Bare() {

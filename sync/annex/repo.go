@@ -44,6 +44,14 @@ type Repo struct {
 
 // Open opens the annex of git. It is ErrNotAnnex when there is none, and *Refused when there is one that Arbor would not keep sound.
 func Open(ctx context.Context, git *gitrepo.Repo) (*Repo, error) {
+	if err := refuseAdjusted(ctx, git); err != nil {
+		return nil, err
+	}
+	return OpenToServe(ctx, git)
+}
+
+// OpenToServe is Open for those that serve contents and commit nothing to the branch that is checked out: it may be an adjusted one.
+func OpenToServe(ctx context.Context, git *gitrepo.Repo) (*Repo, error) {
 	uuid, version := git.Config("annex.uuid"), git.Config("annex.version")
 	if uuid == "" && version == "" {
 		return nil, ErrNotAnnex
@@ -54,7 +62,7 @@ func Open(ctx context.Context, git *gitrepo.Repo) (*Repo, error) {
 			Hint: "git arbor init (or git annex init) completes it",
 		}
 	}
-	if err := refuse(ctx, git); err != nil {
+	if err := refuse(git); err != nil {
 		return nil, err
 	}
 	return open(ctx, git)
@@ -86,7 +94,7 @@ func (r *Repo) Close() error {
 func (r *Repo) UUID() string { return r.uuid }
 
 // refuse says what about the configuration Arbor cannot keep sound.
-func refuse(ctx context.Context, git *gitrepo.Repo) error {
+func refuse(git *gitrepo.Repo) error {
 	switch version := git.Config("annex.version"); version {
 	case "", "8", "9", "10":
 	default:
@@ -112,11 +120,14 @@ func refuse(ctx context.Context, git *gitrepo.Repo) error {
 			return &Refused{What: key + " is set", Hint: "this repository needs git-annex itself"}
 		}
 	}
-	if !git.Bare() {
-		if err := refuseWorkTree(git); err != nil {
-			return err
-		}
+	if git.Bare() {
+		return nil
 	}
+	return refuseWorkTree(git)
+}
+
+// refuseAdjusted refuses a branch that git-annex derives from another, to which commits would have to be taken back.
+func refuseAdjusted(ctx context.Context, git *gitrepo.Repo) error {
 	ref, _, err := git.Head(ctx)
 	if err != nil {
 		return fmt.Errorf("read HEAD: %w", err)
