@@ -29,6 +29,8 @@ var arrows = map[string][]string{
 	"xmpp/signal":     nil,
 	"xmpp/xmppserver": nil,
 	"xmpp/xmpptest":   nil,
+
+	"sync/annex/annextest": nil,
 }
 
 // owners is which of our packages alone may import a module.

@@ -8,10 +8,13 @@ import (
 	"testing"
 
 	"github.com/git-arbor/arbor/agent"
+	"github.com/git-arbor/arbor/sync/annex/annextest"
 )
 
 // TestBesideGitAnnex has a person use git-annex's own commands in a clone while the agents run.
-func TestBesideGitAnnex(t *testing.T) {
+func TestBesideGitAnnex(t *testing.T) { annextest.Each(t, testBesideGitAnnex) }
+
+func testBesideGitAnnex(t *testing.T) {
 	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	large := func() string {

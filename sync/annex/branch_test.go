@@ -11,11 +11,13 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/git-arbor/arbor/sync/annex/annextest"
 	"github.com/git-arbor/arbor/sync/gitrepo"
 )
 
-func TestRecord(t *testing.T) {
-	t.Parallel()
+func TestRecord(t *testing.T) { annextest.Each(t, testRecord) }
+
+func testRecord(t *testing.T) {
 	r := newAnnex(t)
 	start, err := r.BranchHead()
 	if err != nil {
@@ -66,8 +68,9 @@ func TestRecord(t *testing.T) {
 	}
 }
 
-func TestDescribe(t *testing.T) {
-	t.Parallel()
+func TestDescribe(t *testing.T) { annextest.Each(t, testDescribe) }
+
+func testDescribe(t *testing.T) {
 	r := newAnnex(t)
 	if err := r.Describe(t.Context(), uuidB, "my  NAS & more"); err != nil {
 		t.Fatal(err)
@@ -96,8 +99,9 @@ func TestDescribe(t *testing.T) {
 }
 
 // A log in git-annex's journal counts, and nothing of it or of ours is lost when git-annex commits it.
-func TestJournal(t *testing.T) {
-	t.Parallel()
+func TestJournal(t *testing.T) { annextest.Each(t, testJournal) }
+
+func testJournal(t *testing.T) {
 	r := newAnnex(t)
 	k := keyOf(t, 1)
 	record(t, r, Location{k, r.UUID(), true})
@@ -124,8 +128,9 @@ func TestJournal(t *testing.T) {
 }
 
 // The union of branches is what git annex merge makes of them, and the same commit in every clone.
-func TestMergeByGitAnnex(t *testing.T) {
-	t.Parallel()
+func TestMergeByGitAnnex(t *testing.T) { annextest.Each(t, testMergeByGitAnnex) }
+
+func testMergeByGitAnnex(t *testing.T) {
 	a := newAnnex(t)
 	write(t, a, "file", "content", 0o644)
 	k := addFile(t, a, "file", AddOptions{}).Key
@@ -196,7 +201,10 @@ func TestMergeByGitAnnex(t *testing.T) {
 
 // A branch that was rewritten by git annex forget is not mixed with one that was not.
 func TestMergeRefusesRewrittenHistory(t *testing.T) {
-	t.Parallel()
+	annextest.Each(t, testMergeRefusesRewrittenHistory)
+}
+
+func testMergeRefusesRewrittenHistory(t *testing.T) {
 	a := newAnnex(t)
 	record(t, a, Location{keyOf(t, 1), a.UUID(), true})
 	old, err := a.BranchHead()
@@ -232,8 +240,9 @@ func mustHead(t testing.TB, r *Repo) gitrepo.Hash {
 }
 
 // What was written here comes back when somebody overwrites the branch.
-func TestOverwrittenBranch(t *testing.T) {
-	t.Parallel()
+func TestOverwrittenBranch(t *testing.T) { annextest.Each(t, testOverwrittenBranch) }
+
+func testOverwrittenBranch(t *testing.T) {
 	r := newAnnex(t)
 	old := mustHead(t, r)
 	record(t, r, Location{keyOf(t, 1), r.UUID(), true})
@@ -257,8 +266,9 @@ func TestOverwrittenBranch(t *testing.T) {
 }
 
 // git-annex, two agents and a person who pushes write at once; every line must be there in the end.
-func TestConcurrentWriters(t *testing.T) {
-	t.Parallel()
+func TestConcurrentWriters(t *testing.T) { annextest.Each(t, testConcurrentWriters) }
+
+func testConcurrentWriters(t *testing.T) {
 	const rounds = 6
 	r := newAnnex(t)
 	second, err := Open(t.Context(), openGit(t, r.git.Dir()))

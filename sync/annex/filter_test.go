@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/git-arbor/arbor/sync/annex/annextest"
 )
 
 // newFiltered makes a repository whose filter is this test's program, on a PATH without git-annex.
@@ -84,7 +86,9 @@ func TestFilterProcess(t *testing.T) {
 }
 
 // git checkout writes pointers, and notes them for whoever has the content.
-func TestFilterCheckout(t *testing.T) {
+func TestFilterCheckout(t *testing.T) { annextest.Each(t, testFilterCheckout) }
+
+func testFilterCheckout(t *testing.T) {
 	full := os.Getenv("PATH")
 	r := newFiltered(t)
 	dir := r.git.Dir()

@@ -7,10 +7,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/git-arbor/arbor/sync/annex/annextest"
 )
 
-func TestKeysByGitAnnex(t *testing.T) {
-	t.Parallel()
+func TestKeysByGitAnnex(t *testing.T) { annextest.Each(t, testKeysByGitAnnex) }
+
+func testKeysByGitAnnex(t *testing.T) {
 	r := newAnnex(t)
 	names := []string{"a.tar.gz", "a.mp3.bak.old1", ".hidden.txt", "a..txt", "a.gz.longext", "a.tar.g_z", "a.日", "a.ééé", "a b.c d", "dash.-x", "UPPER.TXT"}
 	for i, name := range names {
@@ -45,8 +48,9 @@ func TestKeysByGitAnnex(t *testing.T) {
 	}
 }
 
-func TestInitByGitAnnex(t *testing.T) {
-	t.Parallel()
+func TestInitByGitAnnex(t *testing.T) { annextest.Each(t, testInitByGitAnnex) }
+
+func testInitByGitAnnex(t *testing.T) {
 	for _, bare := range []bool{false, true} {
 		name := "work tree"
 		args := []string{"init", "-q"}

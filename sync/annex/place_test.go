@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/git-arbor/arbor/sync/annex/annextest"
 )
 
 func TestPlace(t *testing.T) {
@@ -64,8 +66,9 @@ func TestPlace(t *testing.T) {
 }
 
 // Objects have the permissions that git-annex gives them.
-func TestPermissionsByGitAnnex(t *testing.T) {
-	t.Parallel()
+func TestPermissionsByGitAnnex(t *testing.T) { annextest.Each(t, testPermissionsByGitAnnex) }
+
+func testPermissionsByGitAnnex(t *testing.T) {
 	for _, shared := range []string{"false", "group", "all"} {
 		t.Run(shared, func(t *testing.T) {
 			t.Parallel()
@@ -92,8 +95,9 @@ func TestPermissionsByGitAnnex(t *testing.T) {
 }
 
 // In repositories before version 10 the object itself is locked.
-func TestLockContentOfVersion9(t *testing.T) {
-	t.Parallel()
+func TestLockContentOfVersion9(t *testing.T) { annextest.Each(t, testLockContentOfVersion9) }
+
+func testLockContentOfVersion9(t *testing.T) {
 	r := newAnnex(t)
 	write(t, r, "file", "content", 0o644)
 	k := addFile(t, r, "file", AddOptions{Locked: true}).Key
@@ -120,8 +124,9 @@ func TestLockContentOfVersion9(t *testing.T) {
 	}
 }
 
-func TestLockContent(t *testing.T) {
-	t.Parallel()
+func TestLockContent(t *testing.T) { annextest.Each(t, testLockContent) }
+
+func testLockContent(t *testing.T) {
 	r := newAnnex(t)
 	write(t, r, "file", "content", 0o644)
 	k := addFile(t, r, "file", AddOptions{Locked: true}).Key

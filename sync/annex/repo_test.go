@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/git-arbor/arbor/sync/annex/annextest"
 	"github.com/git-arbor/arbor/sync/gitrepo"
 )
 
@@ -76,8 +77,9 @@ func TestOpenRefusesTuned(t *testing.T) {
 	}
 }
 
-func TestAdd(t *testing.T) {
-	t.Parallel()
+func TestAdd(t *testing.T) { annextest.Each(t, testAdd) }
+
+func testAdd(t *testing.T) {
 	r := newAnnex(t)
 	content := strings.Repeat("0123456789", 20_000)
 	write(t, r, "sub dir/locked.tar.gz", content, 0o644)
@@ -263,8 +265,9 @@ func TestReplaceOfChangedFile(t *testing.T) {
 }
 
 // A clone that is populated here is one that git-annex works with.
-func TestPopulateClone(t *testing.T) {
-	t.Parallel()
+func TestPopulateClone(t *testing.T) { annextest.Each(t, testPopulateClone) }
+
+func testPopulateClone(t *testing.T) {
 	origin := newAnnex(t)
 	for i := range 3 {
 		write(t, origin, fmt.Sprintf("dir/unlocked %d.txt", i), strings.Repeat("u", 1000+i), 0o644)

@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/git-arbor/arbor/sync/annex"
+	"github.com/git-arbor/arbor/sync/annex/annextest"
+	"github.com/git-arbor/arbor/sync/gitrepo"
 	"github.com/git-arbor/arbor/sync/p2p"
 )
 
@@ -38,7 +40,9 @@ func greeted(t *testing.T, conn io.ReadWriteCloser) *p2p.Client {
 	return c
 }
 
-func TestClientAgainstGitAnnexShell(t *testing.T) {
+func TestClientAgainstGitAnnexShell(t *testing.T) { annextest.Each(t, testClientAgainstGitAnnexShell) }
+
+func testClientAgainstGitAnnexShell(t *testing.T) {
 	dir := newAnnex(t)
 	big := random(3 << 20)
 	bigKey := add(t, dir, "big file 100%", big)
@@ -113,15 +117,62 @@ func TestClientAgainstGitAnnexShell(t *testing.T) {
 	if got, err := c.CheckPresent(ctx, storedKey); err != nil || got {
 		t.Errorf("CheckPresent after Remove = %v, %v", got, err)
 	}
+	now, err := c.Timestamp(ctx)
 	if c.Version() < 3 {
-		if _, err := c.Timestamp(ctx); !errors.Is(err, p2p.ErrUnsupported) {
+		if !errors.Is(err, p2p.ErrUnsupported) {
 			t.Errorf("Timestamp: %v", err)
+		}
+		return
+	}
+	if _, late := c.RemoveBefore(ctx, bigKey, now); err != nil || !errors.Is(late, p2p.ErrFailed) {
+		t.Errorf("RemoveBefore, too late: %v, %v", err, late)
+	}
+	if _, err := c.RemoveBefore(ctx, bigKey, now+3600); err != nil {
+		t.Errorf("RemoveBefore: %v", err)
+	}
+	for key, want := range map[annex.Key]bool{bigKey: false, empty: true} {
+		if got, err := c.CheckPresent(ctx, key); err != nil || got != want {
+			t.Errorf("CheckPresent(%s) after RemoveBefore = %v, %v", key, got, err)
 		}
 	}
 }
 
+// TestRetentionByGitAnnexShell: what a client had locked when the server died is still not removed by ours, where the server has promised so.
+func TestRetentionByGitAnnexShell(t *testing.T) { annextest.Each(t, testRetentionByGitAnnexShell) }
+
+func testRetentionByGitAnnexShell(t *testing.T) {
+	dir := newAnnex(t)
+	key := add(t, dir, "file", random(1000))
+	conn := annexShell(t, dir)
+	c := greeted(t, conn)
+	if _, err := c.Lock(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+	promised := c.Version() >= 3
+	if err := conn.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.cmd.Wait()
+	r, err := gitrepo.Open(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	repo, err := annex.Open(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer repo.Close()
+	err = repo.RemoveAsked(t.Context(), key, clientUUID, func() bool { return true })
+	if promised != errors.Is(err, annex.ErrInUse) || repo.Has(key) != promised {
+		t.Errorf("removal of what was locked: %v", err)
+	}
+}
+
 // TestAskAgainstGitAnnexShell: answers sent ahead are in order for the real server.
-func TestAskAgainstGitAnnexShell(t *testing.T) {
+func TestAskAgainstGitAnnexShell(t *testing.T) { annextest.Each(t, testAskAgainstGitAnnexShell) }
+
+func testAskAgainstGitAnnexShell(t *testing.T) {
 	dir := newAnnex(t)
 	var contents [][]byte
 	var keys []annex.Key
@@ -158,6 +209,10 @@ func TestAskAgainstGitAnnexShell(t *testing.T) {
 
 // TestPutResumesAgainstGitAnnexShell: half a PUT is kept, and the rest is asked for.
 func TestPutResumesAgainstGitAnnexShell(t *testing.T) {
+	annextest.Each(t, testPutResumesAgainstGitAnnexShell)
+}
+
+func testPutResumesAgainstGitAnnexShell(t *testing.T) {
 	dir := newAnnex(t)
 	content := random(1 << 20)
 	key := keyOf(content)
@@ -188,13 +243,24 @@ func TestPutResumesAgainstGitAnnexShell(t *testing.T) {
 	})
 }
 
+// TestConnectAgainstGitAnnexShell: newer ones serve git over other connections only, and end the session.
 func TestConnectAgainstGitAnnexShell(t *testing.T) {
+	annextest.Each(t, testConnectAgainstGitAnnexShell)
+}
+
+func testConnectAgainstGitAnnexShell(t *testing.T) {
 	dir := newAnnex(t)
 	add(t, dir, "file", random(1000))
 	c := greeted(t, annexShell(t, dir))
 	conn, err := c.Connect(t.Context(), p2p.UploadPack)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if c.Version() >= 4 {
+		if n, err := conn.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) && c.Err() == nil {
+			t.Errorf("%d bytes, %v, session %v", n, err, c.Err())
+		}
+		return
 	}
 	lsRefs(t, conn, git(t, dir, "rev-parse", "main"))
 }
