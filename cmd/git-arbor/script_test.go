@@ -20,10 +20,11 @@ import (
 	"github.com/git-arbor/arbor/agent/control"
 	"github.com/git-arbor/arbor/agent/status"
 	"github.com/git-arbor/arbor/config"
+	"github.com/git-arbor/arbor/sync/shell"
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"git-arbor": main})
+	testscript.Main(m, map[string]func(){"git-arbor": main, shell.Name: main})
 }
 
 // TestScripts runs the program in homes of its own. Besides the commands of testscript there are:

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"github.com/git-arbor/arbor/sync/gitrepo"
 )
 
 // ErrTooFewCopies says that content stays because too few other repositories have it.
@@ -25,7 +27,7 @@ func (r *Repo) removeAsked(ctx context.Context, k Key, client string, inTime fun
 	if expression, err := r.RequiredContent(ctx); err != nil || expression != "" {
 		return cmp.Or(err, error(&Required{expression}))
 	}
-	_, head, err := r.git.Head(ctx)
+	branch, head, err := r.git.Head(ctx)
 	if err != nil {
 		return err
 	}
@@ -52,8 +54,13 @@ func (r *Repo) removeAsked(ctx context.Context, k Key, client string, inTime fun
 	if !inTime() {
 		return context.DeadlineExceeded
 	}
-	if _, err := l.Remove(ctx, files[k]); err != nil {
+	index, err := l.Remove(ctx, files[k])
+	if err != nil {
 		return err
+	}
+	if len(index) > 0 && branch != "" {
+		// Where somebody moves the branch meanwhile, git looks at the files anew.
+		_ = r.git.Advance(ctx, gitrepo.Advance{Ref: branch, Old: head, New: head, Index: index})
 	}
 	_, err = r.Record(ctx, []Location{{Key: k, UUID: r.uuid}})
 	return err
