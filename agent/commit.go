@@ -25,6 +25,8 @@ type person struct {
 	fresh      bool                      // branches were not read yet
 	halfway    step                      // of a check-out that has written files while the branch has not moved
 	steps      map[string][]gitrepo.Hash // the commits that we moved each branch over while it was not checked out
+	synced     map[string]gitrepo.Hash   // git-annex's copies of branches that were looked at
+	annexHead  gitrepo.Hash              // the git-annex branch, as last looked at
 	branch     string                    // full name of the branch HEAD points to; "" when detached
 	head       gitrepo.Hash              // its commit; zero while unborn
 	pending    map[string]bool           // settled paths, to be looked at
@@ -49,7 +51,7 @@ type person struct {
 func newPerson() person {
 	return person{
 		fresh: true, audit: true, moved: true,
-		branches: make(map[string]gitrepo.Hash), steps: make(map[string][]gitrepo.Hash),
+		branches: make(map[string]gitrepo.Hash), steps: make(map[string][]gitrepo.Hash), synced: make(map[string]gitrepo.Hash),
 		pending: make(map[string]bool), settling: make(map[string]bool), staged: make(map[string]bool),
 		vanished: make(map[string]bool),
 		audited:  make(map[string]bool), unread: make(map[string]int),
@@ -136,6 +138,9 @@ func (c *clone) look(ctx context.Context) error {
 			}
 		}
 		if err := c.followBranches(ctx); err != nil {
+			return err
+		}
+		if err := c.followGitAnnex(ctx); err != nil {
 			return err
 		}
 		c.agenda.in(taskPublish, publishDelay) // other branches and tags are part of the vector

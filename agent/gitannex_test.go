@@ -4,11 +4,14 @@ import (
 	"crypto/rand"
 	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/git-arbor/arbor/agent"
 	"github.com/git-arbor/arbor/sync/annex/annextest"
+	"github.com/git-arbor/arbor/sync/shell"
 )
 
 // TestBesideGitAnnex has a person use git-annex's own commands in a clone while the agents run.
@@ -67,6 +70,78 @@ func testBesideGitAnnex(t *testing.T) {
 		}
 	}
 	settled(t, a, b)
+}
+
+// TestServesGitAnnex has somebody who has git-annex only use a machine's clone as an ssh remote, while the agents run.
+func TestServesGitAnnex(t *testing.T) { annextest.Each(t, testServesGitAnnex) }
+
+func testServesGitAnnex(t *testing.T) {
+	t.Setenv("PATH", annextest.SSH(t, shell.Name)+":"+os.Getenv("PATH"))
+	t.Setenv("GORACE", "atexit_sleep_ms=0") // else the race detector lets every program sleep for a second when it ends
+	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop")
+	a, b := ms[0], ms[1]
+	first, second, third := noise(200_000), noise(200_000), noise(200_000)
+	a.save("first.bin", first)
+	settled(t, a, b)
+
+	stock := &machine{t: t, name: "stock", dir: filepath.Join(t.TempDir(), "clone"), control: a.control}
+	if out, err := exec.CommandContext(t.Context(), "git", "clone", "-q", "ssh://here"+a.dir, stock.dir).CombinedOutput(); err != nil {
+		t.Fatalf("git clone: %v: %s", err, out)
+	}
+	t.Cleanup(func() { _ = exec.Command("chmod", "-R", "u+w", stock.dir).Run() })
+	stock.identify()
+	stock.git("annex", "init", "stock")
+	stock.git("annex", "sync", "--content")
+	stock.has("first.bin", first)
+
+	t.Log("what it pushes is on both machines")
+	stock.save("second.bin", second)
+	stock.save("small.txt", "small\n")
+	stock.git("annex", "add", ".")
+	stock.git("annex", "sync", "--content")
+	for _, m := range ms {
+		m.has("second.bin", second)
+		m.has("small.txt", "small\n")
+	}
+	settled(t, a, b)
+
+	t.Log("and content alone, of a file that is known without it")
+	stock.save("third.bin", third)
+	stock.git("-c", "annex.addunlocked=false", "annex", "add", ".") // locked, so that nothing changes in the work tree when it comes
+	stock.git("annex", "sync", "--no-content")
+	for _, m := range ms {
+		m.eventually("have the file without its content", func() error {
+			_, err := m.tryGit("annex", "lookupkey", "third.bin")
+			return err
+		})
+	}
+	apart(b, func() {
+		stock.git("annex", "copy", "--to", "origin", "third.bin")
+		a.eventually("see that the content has come", func() error {
+			c, err := a.clone()
+			if err == nil && c.Keys.Missing > 0 {
+				err = fmt.Errorf("contents: %+v", c.Keys)
+			}
+			return err
+		})
+	})
+	for _, m := range ms {
+		m.has("third.bin", third)
+	}
+	settled(t, a, b)
+	stock.eventually("know where it is", func() error {
+		stock.git("annex", "sync", "--no-content")
+		out, err := stock.tryGit("annex", "whereis", "third.bin")
+		if err == nil && !strings.Contains(out, "3 copies") {
+			err = fmt.Errorf("whereis says %s", out)
+		}
+		return err
+	})
+	for _, m := range append(ms, stock) {
+		for _, note := range annexFsck(t, m, false) {
+			t.Errorf("%s: git annex fsck: %s", m.name, note)
+		}
+	}
 }
 
 // try runs a command of git that may find the index locked by the agent for a moment, as anybody's may.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/git-arbor/arbor/agent"
 	"github.com/git-arbor/arbor/config"
+	"github.com/git-arbor/arbor/sync/shell"
 	"github.com/git-arbor/arbor/xmpp/xmpptest"
 )
 
@@ -27,6 +28,14 @@ const homeVariable = "ARBOR_TEST_AGENT"
 const sizeVariable = "ARBOR_TEST_SIZE"
 
 func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) == shell.Name {
+		s := shell.Shell{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, Log: slog.New(slog.NewTextHandler(os.Stderr, nil))}
+		if err := s.Run(context.Background(), os.Args[1:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	if home := os.Getenv(homeVariable); home != "" {
 		if err := shrink(filepath.Join(home, "clone"), os.Getenv(sizeVariable)); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -20,7 +20,7 @@ func (s *Shell) set(variable string) bool { return s.Getenv(variable) != "" }
 
 func (s *Shell) refuseIf(variable string) error {
 	if s.set(variable) {
-		return errors.New("Action blocked by " + variable) //nolint:staticcheck // git-annex's words
+		return errors.New("Action blocked by " + variable) // git-annex's words
 	}
 	return nil
 }
