@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/git-arbor/arbor/sync/annex/annextest"
 )
 
 // Each answer is that of git-annex 10.20230126 (`git annex matchexpression --largefiles`); TestExpressionsByGitAnnex asks it again.
@@ -75,8 +77,9 @@ func TestParseLargeFiles(t *testing.T) {
 }
 
 // What git-annex answers, asked again.
-func TestExpressionsByGitAnnex(t *testing.T) {
-	t.Parallel()
+func TestExpressionsByGitAnnex(t *testing.T) { annextest.Each(t, testExpressionsByGitAnnex) }
+
+func testExpressionsByGitAnnex(t *testing.T) {
 	dir := t.TempDir()
 	run := func(name string, args ...string) error {
 		cmd := exec.CommandContext(t.Context(), name, args...)
