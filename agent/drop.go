@@ -249,6 +249,7 @@ func (c *clone) remove(ctx context.Context, proven []removable, reply *control.D
 	}
 	c.keepAway(keys)
 	if err := c.write(); err != nil {
+		c.stays(keys...)
 		return fmt.Errorf("note what is dropped: %w", err)
 	}
 	var index []gitrepo.IndexEntry
@@ -261,8 +262,7 @@ func (c *clone) remove(ctx context.Context, proven []removable, reply *control.D
 			failed = errors.Join(failed, err)
 		}
 		if c.annex.Has(content.key) {
-			delete(c.want.held, content.key)
-			delete(c.want.dropped, content.key)
+			c.stays(content.key)
 			for _, p := range c.want.named[content.key] {
 				note(c.want.behind, content.key, p)
 			}
@@ -277,6 +277,14 @@ func (c *clone) remove(ctx context.Context, proven []removable, reply *control.D
 	c.refreshEntries(ctx, index)
 	c.gone(ctx, gone)
 	return errors.Join(failed, c.record(ctx)) // before the locks are released
+}
+
+// stays takes back keepAway of contents that could not be removed.
+func (c *clone) stays(keys ...annex.Key) {
+	for _, k := range keys {
+		delete(c.want.held, k)
+		delete(c.want.dropped, k)
+	}
 }
 
 // refreshEntries has the index know the stat of files that were replaced. Where it cannot, git looks at them itself.
