@@ -62,7 +62,7 @@ func TestGitRemote(t *testing.T) {
 	ms := newGrove(t, agent.InitOptions{Plain: true}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	origin := filepath.Join(t.TempDir(), "origin.git")
-	run := func(dir string, args ...string) string {
+	run := func(dir string, args ...string) {
 		t.Helper()
 		cmd := exec.CommandContext(t.Context(), "git", args...)
 		cmd.Dir = dir
@@ -70,7 +70,6 @@ func TestGitRemote(t *testing.T) {
 		if err != nil {
 			t.Fatalf("git %v: %v: %s", args, err, out)
 		}
-		return strings.TrimSpace(string(out))
 	}
 	a.save("one.txt", "one\n")
 	b.has("one.txt", "one\n")
@@ -85,8 +84,11 @@ func TestGitRemote(t *testing.T) {
 			head := m.git("rev-parse", "HEAD")
 			for _, ref := range []string{branch, "synced/" + branch} {
 				out, err := exec.CommandContext(t.Context(), "git", "-C", origin, "rev-parse", "refs/heads/"+ref).CombinedOutput()
-				if err != nil || strings.TrimSpace(string(out)) != head {
-					return fmt.Errorf("%s is at %s, not %s (%v)", ref, out, head, err)
+				if err != nil {
+					return fmt.Errorf("%s: %w: %s", ref, err, out)
+				}
+				if at := strings.TrimSpace(string(out)); at != head {
+					return fmt.Errorf("%s is at %s, not %s", ref, at, head)
 				}
 			}
 			return nil

@@ -242,16 +242,17 @@ func TestRemovalExcludes(t *testing.T) {
 				t.Error("git-annex-shell cannot lock what is here")
 			}
 
-			for until, want := range map[string]error{
-				fmt.Sprint(time.Now().Unix()+60, ".5s"): ErrInUse, fmt.Sprint(time.Now().Unix()-60, "s"): nil, "": nil,
-			} {
+			for _, test := range []struct {
+				until string
+				want  error
+			}{{fmt.Sprint(time.Now().Unix()+60, ".5s"), ErrInUse}, {fmt.Sprint(time.Now().Unix()-60, "s"), nil}, {"", nil}} {
 				path := object + ".rtm"
-				if err := r.intoKeyDir(filepath.Dir(object), func() error { return os.WriteFile(path, []byte(until), 0o644) }); err != nil {
+				if err := r.intoKeyDir(filepath.Dir(object), func() error { return os.WriteFile(path, []byte(test.until), 0o644) }); err != nil {
 					t.Fatal(err)
 				}
 				l, err := r.LockForRemoval(k)
-				if !errors.Is(err, want) {
-					t.Errorf("retention until %q: %v", until, err)
+				if !errors.Is(err, test.want) {
+					t.Errorf("retention until %q: %v", test.until, err)
 				}
 				if l != nil {
 					l.Release()
