@@ -17,6 +17,7 @@ const (
 	taskShowQueue             // show what the queue will do next
 	taskProbe                 // measure links that were not used yet
 	taskRemotes               // push to and fetch from remotes
+	taskSurplus               // drop what is not wanted any more
 	tasks
 )
 

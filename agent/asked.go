@@ -222,6 +222,11 @@ func (c *clone) hurry(files []string) ([]annex.Key, error) {
 		if c.want.held[k] {
 			c.release(k)
 		}
+		if c.want.spare[k] {
+			c.want.kept[k] = true
+			delete(c.want.spare, k)
+			c.queue.Add(transfer.Job{Key: k, File: c.want.fileOf(k)})
+		}
 		c.want.urgent[k] = true
 	}
 	c.queue.Prioritise(keys...)

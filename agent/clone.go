@@ -327,6 +327,8 @@ func (c *clone) task(ctx context.Context, t task) {
 		c.probe()
 	case taskRemotes:
 		c.talkToRemotes()
+	case taskSurplus:
+		c.dropSurplus()
 	case taskSync:
 		c.syncAll(ctx)
 		c.agenda.in(taskSync, c.agent.interval())

@@ -190,8 +190,9 @@ func (c *clone) followHead(ctx context.Context, branch string, head gitrepo.Hash
 		if c.queue != nil {
 			c.queue.Cancel(slices.Collect(maps.Keys(c.want.missing))...)
 		}
-		clear(c.want.named)
+		c.want.forgetNames()
 		clear(c.want.missing)
+		clear(c.want.spare)
 		clear(c.want.behind)
 	}
 	if err := c.collect(ctx); err != nil {

@@ -18,12 +18,15 @@ import (
 
 // contents are the annexed contents that the clone's files name and that are not here.
 type contents struct {
-	named     map[annex.Key][]string        // the files that name a key
-	missing   map[annex.Key]map[string]bool // of these, what is not here, and the paths that name them
+	missing   map[annex.Key]map[string]bool // what files name and is not here, and the paths that name it
 	behind    map[annex.Key]map[string]bool // files that are pointers still though their content is here
 	urgent    map[annex.Key]bool            // missing, and wanted first by the person
 	held      map[annex.Key]bool            // missing, and not to be transferred for now
 	dropped   map[annex.Key]bool            // held, because the person has dropped them
+	spare     map[annex.Key]bool            // missing, and not wanted here
+	surplus   map[annex.Key]bool            // here, and not wanted any more
+	kept      map[annex.Key]bool            // not wanted, but the person has asked for them
+	dropping  bool                          // surplus is being dropped
 	seen      gitrepo.Hash                  // the git-annex branch as lookAtContents has seen it last
 	paused    *devices                      // with which no contents are exchanged
 	requeued  bool                          // the queue is not as it was last shown
@@ -44,8 +47,9 @@ type contents struct {
 
 func newContents(state *cloneState) contents {
 	w := contents{
-		named: make(map[annex.Key][]string), missing: make(map[annex.Key]map[string]bool), behind: make(map[annex.Key]map[string]bool),
+		missing: make(map[annex.Key]map[string]bool), behind: make(map[annex.Key]map[string]bool),
 		urgent: make(map[annex.Key]bool), held: make(map[annex.Key]bool), dropped: make(map[annex.Key]bool), paused: newDevices(state.PausedPeers),
+		spare: make(map[annex.Key]bool), surplus: make(map[annex.Key]bool), kept: make(map[annex.Key]bool),
 		toUpload: make(map[annex.Key]bool), copies: new(copies), holders: newHolders(),
 	}
 	for _, k := range parseKeys(state.Asked) {
@@ -56,6 +60,9 @@ func newContents(state *cloneState) contents {
 	}
 	for _, k := range parseKeys(state.Dropped) {
 		w.held[k], w.dropped[k] = true, true
+	}
+	for _, k := range parseKeys(state.Kept) {
+		w.kept[k] = true
 	}
 	return w
 }
@@ -68,19 +75,36 @@ func note(m map[annex.Key]map[string]bool, k annex.Key, path string) {
 	m[k][path] = true
 }
 
+// name takes in that a file names a key.
+func (h *holders) name(k annex.Key, path string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.named[k] = append(h.named[k], path)
+}
+
+// forgetNames takes in that no file names anything any more.
+func (h *holders) forgetNames() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	clear(h.named)
+}
+
 // forget takes in that a file names a key no more.
 func (w *contents) forget(k annex.Key, path string) {
-	left := slices.DeleteFunc(w.named[k], func(named string) bool { return named == path })
+	w.mu.Lock()
+	left := slices.DeleteFunc(slices.Clone(w.named[k]), func(named string) bool { return named == path })
 	if len(left) == 0 {
 		delete(w.named, k)
 	} else {
 		w.named[k] = left
 	}
+	w.mu.Unlock()
 	if paths := w.missing[k]; paths != nil {
 		delete(paths, path)
 		w.requeued = true
 		if len(paths) == 0 {
 			delete(w.missing, k)
+			delete(w.spare, k)
 		}
 	}
 }
@@ -91,6 +115,7 @@ func (w *contents) found(k annex.Key) {
 	delete(w.urgent, k)
 	delete(w.held, k)
 	delete(w.dropped, k)
+	delete(w.spare, k)
 	w.requeued = true
 }
 
@@ -125,6 +150,17 @@ func (w *contents) away() int {
 	return n
 }
 
+// spares counts the missing contents that are not wanted, and not held besides.
+func (w *contents) spares() int {
+	n := 0
+	for k := range w.spare {
+		if w.missing[k] != nil && !w.held[k] {
+			n++
+		}
+	}
+	return n
+}
+
 // fileOf is the file by which a missing content is shown.
 func (w *contents) fileOf(k annex.Key) string {
 	return slices.Min(slices.Collect(maps.Keys(w.missing[k])))
@@ -137,7 +173,7 @@ func (w *contents) some(n int) []annex.Key {
 		if len(keys) == n {
 			break
 		}
-		if !w.dropped[k] {
+		if !w.dropped[k] && !w.spare[k] {
 			keys = append(keys, k)
 		}
 	}
@@ -205,16 +241,18 @@ func (c *clone) wantFrom(ctx context.Context, from, to gitrepo.Hash, told ...ann
 	if err != nil {
 		return fmt.Errorf("compare commits: %w", err)
 	}
-	var here, missing []annex.Key
+	var here, missing, touched []annex.Key
 	for _, ch := range changes {
 		if k, ok := c.keyOf(ch.Old); ok {
 			c.want.forget(k, ch.Path)
+			touched = append(touched, k)
 		}
 		k, ok := c.keyOf(ch.New)
 		if !ok {
 			continue
 		}
-		c.want.named[k] = append(c.want.named[k], ch.Path)
+		c.want.name(k, ch.Path)
+		touched = append(touched, k)
 		switch {
 		case c.annex.Has(k):
 			if ch.New.Mode.IsRegular() {
@@ -226,15 +264,12 @@ func (c *clone) wantFrom(ctx context.Context, from, to gitrepo.Hash, told ...ann
 		default:
 			note(c.want.missing, k, ch.Path)
 			missing = append(missing, k)
-			c.want.requeued = true
-			if !c.want.held[k] {
-				c.queue.Add(transfer.Job{Key: k, File: ch.Path, Urgent: c.want.urgent[k]})
-			}
 		}
 	}
 	if from.IsZero() {
 		c.want.forgetOld()
 	}
+	c.consider(slices.DeleteFunc(touched, func(k annex.Key) bool { return len(c.want.named[k]) == 0 })...)
 	if err := c.recordMissing(ctx, missing); err != nil {
 		return err
 	}
@@ -399,11 +434,7 @@ func (c *clone) record(ctx context.Context) error {
 			c.peers.integrated(annexBranch, h)
 		}
 		c.want.refresh = c.want.refresh || len(changed) > 0
-		for _, k := range changed {
-			if files := c.want.named[k]; len(files) > 0 && len(c.places) > 0 && c.annex.Has(k) {
-				c.lacking(k, files[0])
-			}
-		}
+		c.locationsChanged(changed)
 	}
 	if len(c.want.records) > 0 {
 		merged := head

@@ -14,6 +14,7 @@ import (
 	"github.com/git-arbor/arbor/sync/annex"
 	"github.com/git-arbor/arbor/sync/gitrepo"
 	"github.com/git-arbor/arbor/sync/p2p"
+	"github.com/git-arbor/arbor/sync/wanted"
 )
 
 const (
@@ -25,9 +26,11 @@ const (
 type dropping struct {
 	*clone
 	request control.DropRequest
+	surplus []annex.Key            // that are not wanted any more, in place of what a person asks for
 	head    gitrepo.Hash           // of which files are
 	files   map[annex.Key][]string // all that name a content, asked for or not
 	copies  copyFinder
+	wanted  *wanted.Settings
 	locker  p2p.Locker
 	reply   control.DropReply
 }
@@ -69,23 +72,30 @@ func (c *clone) beginDrop(r control.DropRequest) (*dropping, error) {
 	if c.annex == nil {
 		return nil, &control.Error{Code: "not-annexed", Text: "nothing in " + c.conf.Name + " is annexed: all its files are in git itself"}
 	}
-	d := &dropping{clone: c, request: r, head: c.side.head, copies: c.copyFinder()}
+	d := c.newDropping()
+	d.request = r
+	return d, nil
+}
+
+func (c *clone) newDropping() *dropping {
+	d := &dropping{clone: c, head: c.side.head, copies: c.copyFinder()}
 	d.locker.Open = c.openSession
 	d.reply.Kept = []control.Kept{}
-	return d, nil
+	return d
 }
 
 // run is the work beside the actor.
 func (d *dropping) run(ctx context.Context) error {
 	defer d.locker.Close()
-	if expression, err := d.annex.RequiredContent(ctx); err != nil {
-		return fmt.Errorf("read required content: %w", err)
-	} else if expression != "" {
-		return &annex.Required{Expression: expression}
-	}
 	keys, err := d.keysOf(ctx, d.request.Files)
 	if err != nil {
 		return err
+	}
+	if d.wanted, err = d.annex.Wanted(ctx); err != nil {
+		return fmt.Errorf("read what is wanted: %w", err)
+	}
+	for _, k := range d.surplus {
+		keys[k] = true
 	}
 	if d.files, err = d.annex.FilesOf(ctx, d.head, keys); err != nil {
 		return err
@@ -99,13 +109,16 @@ func (d *dropping) run(ctx context.Context) error {
 			absent = append(absent, k)
 		}
 	}
-	asked := d.askWhole(ctx, func(context.Context) {
-		d.reply.Cancelled = d.keepAway(absent)
-		err = d.write()
-	})
-	if err := errors.Join(asked, err); err != nil {
-		return err
+	if d.surplus == nil {
+		asked := d.askWhole(ctx, func(context.Context) {
+			d.reply.Cancelled = d.keepAway(absent)
+			err = d.write()
+		})
+		if err := errors.Join(asked, err); err != nil {
+			return err
+		}
 	}
+	here = slices.DeleteFunc(here, func(k annex.Key) bool { return len(d.files[k]) == 0 }) // by now no file names it
 	slices.SortFunc(here, func(a, b annex.Key) int { return strings.Compare(d.files[a][0], d.files[b][0]) })
 	for batch := range slices.Chunk(here, dropsAtOnce) {
 		if err := d.batch(ctx, batch); err != nil {
@@ -183,7 +196,7 @@ func (d *dropping) batch(ctx context.Context, keys []annex.Key) (err error) {
 		return err
 	}
 	asked := d.askWhole(ctx, func(actor context.Context) {
-		err = d.remove(context.WithoutCancel(actor), proven, &d.reply)
+		err = d.remove(context.WithoutCancel(actor), proven, d.surplus == nil, &d.reply)
 	})
 	return errors.Join(asked, err)
 }
@@ -192,6 +205,10 @@ func (d *dropping) batch(ctx context.Context, keys []annex.Key) (err error) {
 // locked means that it has gone meanwhile.
 func (d *dropping) prove(ctx context.Context, k annex.Key) (content removable, kept *control.Kept, err error) {
 	file := d.files[k][0]
+	required, err := d.wanted.Requires(d.id, d.annex.WantedFile(ctx, k, file, d.logged(d.annex, k)), d.files[k]...)
+	if err != nil || required {
+		return content, &control.Kept{File: file, Required: true}, err
+	}
 	copies, err := d.annex.Copies(ctx, d.files[k], d.request.NumCopies)
 	if err != nil {
 		return content, nil, fmt.Errorf("how many copies of %q there must be: %w", file, err)
@@ -230,6 +247,7 @@ func (c *clone) keepAway(keys []annex.Key) int {
 			n++
 		}
 		c.want.dropped[k] = true
+		delete(c.want.kept, k)
 	}
 	c.queue.Discard(keys...)
 	c.hold(keys)
@@ -237,8 +255,9 @@ func (c *clone) keepAway(keys []annex.Key) int {
 	return n
 }
 
-// remove removes contents that are proven to be at enough others.
-func (c *clone) remove(ctx context.Context, proven []removable, reply *control.DropReply) error {
+// remove removes contents that are proven to be at enough others: asked says whether a person wants it, who then has to ask for them to
+// come back.
+func (c *clone) remove(ctx context.Context, proven []removable, asked bool, reply *control.DropReply) error {
 	if c.side.unfinished != "" {
 		return &control.Error{Code: "unfinished", Text: fmt.Sprintf("a %s is unfinished in %s", c.side.unfinished, c.conf.Name), Fix: "finish it first"}
 	}
@@ -247,10 +266,12 @@ func (c *clone) remove(ctx context.Context, proven []removable, reply *control.D
 	for i, content := range proven {
 		keys[i] = content.key
 	}
-	c.keepAway(keys)
-	if err := c.write(); err != nil {
-		c.stays(keys...)
-		return fmt.Errorf("note what is dropped: %w", err)
+	if asked {
+		c.keepAway(keys)
+		if err := c.write(); err != nil {
+			c.stays(keys...)
+			return fmt.Errorf("note what is dropped: %w", err)
+		}
 	}
 	var index []gitrepo.IndexEntry
 	var gone []annex.Key
@@ -276,6 +297,9 @@ func (c *clone) remove(ctx context.Context, proven []removable, reply *control.D
 	c.remember(index)
 	c.refreshEntries(ctx, index)
 	c.gone(ctx, gone)
+	if !asked {
+		c.consider(gone...)
+	}
 	return errors.Join(failed, c.record(ctx)) // before the locks are released
 }
 

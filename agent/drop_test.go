@@ -182,9 +182,7 @@ func TestDropKeeps(t *testing.T) {
 		t.Errorf("drop with trusted copies: %+v, %v", reply, err)
 	}
 	b.try("annex", "required", ".", "include=*.bin")
-	if _, err := b.drop("three.bin"); err == nil || !strings.Contains(err.Error(), "required content (include=*.bin)") {
-		t.Errorf("drop of required content: %v", err)
-	}
+	kept("three.bin", control.Kept{Required: true})
 	b.has("three.bin", want["three.bin"])
 	c.start()
 	settled(t, ms...)

@@ -138,7 +138,11 @@ func (c *clone) report() {
 		Name: c.conf.Name, Path: c.conf.Path, ID: c.id, Grove: c.grove.ID().String(), Mode: c.conf.Mode,
 		Branch: trimBranch(c.side.branch), Head: hexOrEmpty(c.side.head), LastChange: c.side.changed,
 	}
-	s.Keys = status.Keys{Present: len(c.want.named) - len(c.want.missing), Wanted: len(c.want.named), Missing: len(c.want.missing), Paused: len(c.want.heldBack()), Dropped: c.want.away()}
+	spare := c.want.spares()
+	s.Keys = status.Keys{
+		Present: len(c.want.named) - len(c.want.missing), Wanted: len(c.want.named) - spare, Missing: len(c.want.missing) - spare,
+		Paused: len(c.want.heldBack()), Dropped: c.want.away(), Unwanted: spare,
+	}
 	fetching := false
 	inStep := true
 	for _, p := range c.peers.all() {
@@ -184,7 +188,7 @@ func (c *clone) word(fetching, inStep bool) (status.State, string) {
 		return status.StateFetching, ""
 	case c.state.Paused:
 		return status.StatePaused, "contents are not transferred"
-	case len(c.want.missing) > len(c.want.heldBack())+c.want.away():
+	case len(c.want.missing) > len(c.want.heldBack())+c.want.away()+c.want.spares():
 		return status.StateFetching, ""
 	case len(c.want.heldBack()) > 0:
 		return status.StatePaused, "transfers are paused"

@@ -9,15 +9,19 @@ import (
 	"github.com/git-arbor/arbor/sync/annex"
 	"github.com/git-arbor/arbor/sync/netmap"
 	"github.com/git-arbor/arbor/sync/transfer"
+	"github.com/git-arbor/arbor/sync/wanted"
 )
 
 // holders is who has what and from whom it is got, for the goroutines of the transfer queue.
 type holders struct {
-	mu    sync.Mutex
-	self  string                 // the clone's id
-	said  map[annex.Key][]string // clone ids, by what their signals said
-	reach map[string]holder      // the peers that can be asked, by clone id
-	rates map[string]float64     // what they have brought, in bytes a second
+	mu       sync.Mutex
+	self     string // the clone's id
+	repo     *annex.Repo
+	settings *wanted.Settings       // nil before they are read
+	named    map[annex.Key][]string // the files that name a key; changed by the actor alone
+	said     map[annex.Key][]string // clone ids, by what their signals said
+	reach    map[string]holder      // the peers that can be asked, by clone id
+	rates    map[string]float64     // what they have brought, in bytes a second
 
 	drawn   netmap.Network           // the map
 	puts    map[string][]netmap.Edge // of it, those to remotes
@@ -32,7 +36,7 @@ type holder struct {
 }
 
 func newHolders() *holders {
-	return &holders{said: make(map[annex.Key][]string), reach: make(map[string]holder), rates: make(map[string]float64)}
+	return &holders{named: make(map[annex.Key][]string), said: make(map[annex.Key][]string), reach: make(map[string]holder), rates: make(map[string]float64)}
 }
 
 // holdersChanged takes in who can be asked, and who said what about some keys.
@@ -178,7 +182,7 @@ func (h *holders) hop(k annex.Key, have []string, to string) (netmap.Hop, bool) 
 	if h.planner == nil || !known || size < planFrom {
 		return netmap.Hop{}, false
 	}
-	return h.planner.Plan(h.planner.Group(have, h.wanters(), size)).Parent(to)
+	return h.planner.Plan(h.planner.Group(have, h.wanters(k, have), size)).Parent(to)
 }
 
 // putter is the clone that puts a content to a remote: its parent in the plan or, of contents that have no plan, the one of those
@@ -187,6 +191,9 @@ func (h *holders) putter(k annex.Key, logged []string, remote string) string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	have := append(h.have(k, logged), h.self)
+	if !h.wants(remote, k, have) {
+		return ""
+	}
 	if hop, ok := h.hop(k, have, remote); ok {
 		return hop.From
 	}
@@ -199,22 +206,37 @@ func (h *holders) putter(k annex.Key, logged []string, remote string) string {
 	return best.From
 }
 
-// wanters are all clones: what a clone has, it wants too.
-func (h *holders) wanters() []string {
-	all := make([]string, len(h.drawn.Nodes))
-	for i, node := range h.drawn.Nodes {
-		all[i] = node.ID
+// wanters are those on the map that have a content or want it.
+func (h *holders) wanters(k annex.Key, have []string) []string {
+	all := make([]string, 0, len(h.drawn.Nodes))
+	for _, node := range h.drawn.Nodes {
+		if h.wants(node.ID, k, have) || slices.Contains(have, node.ID) {
+			all = append(all, node.ID)
+		}
 	}
 	return all
 }
 
-// problem is the map, and the problem that a content is on it.
-func (h *holders) problem(have []string, size int64) (netmap.Network, netmap.Problem) {
+// problem is the map, and the problem that a content is on it; without a key, one that all want.
+func (h *holders) problem(k annex.Key, have []string, size int64) (netmap.Network, netmap.Problem) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	onMap := h.wanters()
-	have = slices.DeleteFunc(slices.Sorted(slices.Values(have)), func(id string) bool { return !slices.Contains(onMap, id) })
-	return h.drawn, netmap.Problem{Holders: have, Wanters: onMap, Objective: netmap.Time, Size: size}
+	wanters := make([]string, len(h.drawn.Nodes))
+	for i, node := range h.drawn.Nodes {
+		wanters[i] = node.ID
+	}
+	have = slices.DeleteFunc(slices.Sorted(slices.Values(have)), func(id string) bool { return !slices.Contains(wanters, id) })
+	if !k.IsZero() {
+		wanters = h.wanters(k, have)
+	}
+	return h.drawn, netmap.Problem{Holders: have, Wanters: wanters, Objective: netmap.Time, Size: size}
+}
+
+// dependsOnLocations reports whether this clone wants contents by who else has them.
+func (h *holders) dependsOnLocations() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.settings != nil && h.settings.Depends(h.self)&wanted.Locations != 0
 }
 
 // why says why a content comes from a clone.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/git-arbor/arbor/agent/control"
+	"github.com/git-arbor/arbor/sync/annex"
 	"github.com/git-arbor/arbor/sync/gitrepo"
 	"github.com/git-arbor/arbor/sync/netmap"
 )
@@ -31,13 +32,15 @@ func (c *clone) showMap(ctx context.Context, file string) (control.MapReply, err
 		reply.Names[p.id] = p.Name
 	}
 	have, size := []string{c.id}, int64(netmap.DefaultSize)
+	var key annex.Key
 	if file != "" {
 		var err error
-		if have, size, reply.Key, err = c.whereIs(ctx, file); err != nil {
+		if have, size, key, err = c.whereIs(ctx, file); err != nil {
 			return control.MapReply{}, err
 		}
+		reply.Key = key.String()
 	}
-	network, problem := c.want.problem(have, size)
+	network, problem := c.want.problem(key, have, size)
 	if len(problem.Holders) == 0 {
 		return control.MapReply{}, &control.Error{Code: "nobody-has-it", Text: fmt.Sprintf("nobody who can be reached has the content of %q", file), Fix: "git annex whereis tells who had it"}
 	}
@@ -50,21 +53,22 @@ func (c *clone) showMap(ctx context.Context, file string) (control.MapReply, err
 }
 
 // whereIs gives the clones that have the content of a file, its size and its key.
-func (c *clone) whereIs(ctx context.Context, file string) (have []string, size int64, key string, err error) {
+func (c *clone) whereIs(ctx context.Context, file string) (have []string, size int64, k annex.Key, err error) {
 	e, err := c.git.Entry(c.side.head, file)
 	if errors.Is(err, gitrepo.ErrNotFound) {
-		return nil, 0, "", &control.Error{Code: "no-such-file", Text: fmt.Sprintf("%q is in no commit of %s", file, c.conf.Name)}
+		return nil, 0, annex.Key{}, &control.Error{Code: "no-such-file", Text: fmt.Sprintf("%q is in no commit of %s", file, c.conf.Name)}
 	}
 	if err != nil {
-		return nil, 0, "", fmt.Errorf("find %q: %w", file, err)
+		return nil, 0, annex.Key{}, fmt.Errorf("find %q: %w", file, err)
 	}
-	k, annexed := c.keyOf(e)
+	var annexed bool
+	k, annexed = c.keyOf(e)
 	if !annexed {
-		return nil, 0, "", &control.Error{Code: "not-annexed", Text: fmt.Sprintf("%q is not annexed: it is in git itself, and travels with the commits", file)}
+		return nil, 0, annex.Key{}, &control.Error{Code: "not-annexed", Text: fmt.Sprintf("%q is not annexed: it is in git itself, and travels with the commits", file)}
 	}
 	logged, err := c.annex.Locations(ctx, k)
 	if err != nil {
-		return nil, 0, "", fmt.Errorf("read location log: %w", err)
+		return nil, 0, annex.Key{}, fmt.Errorf("read location log: %w", err)
 	}
 	have = c.want.whoHas(k, logged)
 	if c.annex.Has(k) {
@@ -74,5 +78,5 @@ func (c *clone) whereIs(ctx context.Context, file string) (have []string, size i
 	if !known {
 		size = netmap.DefaultSize
 	}
-	return have, size, k.String(), nil
+	return have, size, k, nil
 }

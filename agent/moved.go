@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/git-arbor/arbor/sync/annex"
-	"github.com/git-arbor/arbor/sync/transfer"
 )
 
 // lookAtContents takes in what others have written to the git-annex branch about contents here: git-annex, beside the agent or while it was
@@ -23,6 +22,11 @@ func (c *clone) lookAtContents(ctx context.Context) error {
 	if from.IsZero() {
 		if from, err = c.annex.OwnHead(); err != nil {
 			return fmt.Errorf("read git-annex branch: %w", err)
+		}
+	}
+	if c.want.seen != head {
+		if err := c.readSettings(ctx); err != nil {
+			return err
 		}
 	}
 	c.want.seen = head
@@ -43,12 +47,15 @@ func (c *clone) lookAtContents(ctx context.Context) error {
 	return c.wentAway(ctx, slices.DeleteFunc(gone, c.annex.Has))
 }
 
-// wentAway takes in that contents have gone from here. git annex fsck puts bad content aside: that is wanted as before.
+// wentAway takes in that contents have gone from here. They stay away; but what git annex fsck has put aside as bad is wanted as before,
+// and what was not wanted comes back when it is.
 func (c *clone) wentAway(ctx context.Context, keys []annex.Key) error {
 	var dropped, lost []annex.Key
 	for _, k := range keys {
 		switch {
 		case c.want.missing[k] != nil:
+		case !c.want.wantsHere(k, c.logged(c.annex, k)):
+			lost = append(lost, k) // which is why it has gone
 		case c.annex.Bad(k):
 			lost = append(lost, k)
 		case !c.want.urgent[k]:
@@ -69,8 +76,6 @@ func (c *clone) wentAway(ctx context.Context, keys []annex.Key) error {
 	c.gone(ctx, dropped)
 	c.keepAway(dropped)
 	c.gone(ctx, lost)
-	for _, k := range lost {
-		c.queue.Add(transfer.Job{Key: k, File: c.want.fileOf(k)})
-	}
+	c.consider(lost...)
 	return c.write()
 }

@@ -198,9 +198,7 @@ func (c *clone) receive(ctx context.Context, from string, payload xmpp.Payload) 
 	case signal.Pushed:
 		c.receivePushed(b)
 	case signal.Drop:
-		if b.Remote == "" {
-			c.theyLack(p, b.Keys)
-		}
+		c.theyLack(p, b.Keys)
 	case signal.DialBack:
 		c.dialBack(p, b)
 	case signal.SyncRequest:
@@ -358,6 +356,7 @@ func (c *clone) theyLack(p *peer, texts []string) {
 		delete(p.keys, k)
 	}
 	c.holdersChanged(keys...)
+	c.locationsChanged(keys)
 }
 
 // offline notes that the agent at a full JID is gone; all of them when jid is empty.

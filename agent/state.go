@@ -23,6 +23,8 @@ type cloneState struct {
 	Held  []string `json:"held,omitempty"`
 	// Dropped are those of Held that were dropped.
 	Dropped []string `json:"dropped,omitempty"`
+	// Kept are not wanted here, but the person has asked for them.
+	Kept []string `json:"kept,omitempty"`
 }
 
 // peerState is what is known of a peer when it says nothing.

@@ -73,6 +73,8 @@ type Kept struct {
 	File string `json:"file"`
 	// InUse says that another repository counts on the copy here at this moment; the rest is empty then.
 	InUse bool `json:"in_use,omitzero"`
+	// Required says that this clone must keep the content, as it is set (git annex required); the rest is empty then.
+	Required bool `json:"required,omitzero"`
 	// Needed is how many copies there must be elsewhere, Found who has proven to have one or is trusted to.
 	Needed int      `json:"needed"`
 	Found  []string `json:"found"`

@@ -138,6 +138,8 @@ type Keys struct {
 	Paused int `json:"paused,omitzero"`
 	// Dropped is how many of the missing were dropped, so that they do not come before they are asked for.
 	Dropped int `json:"dropped,omitzero"`
+	// Unwanted is how many more are neither here nor wanted here.
+	Unwanted int `json:"unwanted,omitzero"`
 }
 
 // Peer is another clone of the grove.

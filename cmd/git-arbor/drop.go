@@ -74,6 +74,10 @@ func dropFailure(r control.DropReply) error {
 			lines = append(lines, fmt.Sprintf("%q is kept: another machine counts on the copy here at this moment", k.File))
 			continue
 		}
+		if k.Required {
+			lines = append(lines, fmt.Sprintf("%q is kept: git annex required says that this clone must have it", k.File))
+			continue
+		}
 		lacking = true
 		line := fmt.Sprintf("%q is kept: %d of %d necessary copies elsewhere are certain", k.File, len(k.Found), k.Needed)
 		if len(k.Found) > 0 {

@@ -175,6 +175,9 @@ func cloneState(c status.Clone) string {
 	if c.Keys.Paused > 0 {
 		details = append(details, fmt.Sprintf("%d paused", c.Keys.Paused))
 	}
+	if c.Keys.Unwanted > 0 {
+		details = append(details, fmt.Sprintf("%d not wanted", c.Keys.Unwanted))
+	}
 	if c.Keys.Dropped > 0 {
 		details = append(details, fmt.Sprintf("%d dropped", c.Keys.Dropped))
 	}

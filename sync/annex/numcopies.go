@@ -2,7 +2,6 @@ package annex
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 	"strings"
 )
@@ -10,7 +9,6 @@ import (
 const (
 	numCopiesLog       = "numcopies.log"
 	minCopiesLog       = "mincopies.log"
-	requiredContentLog = "required-content.log"
 )
 
 // Copies is how many copies of a content there must be (git-annex-numcopies(1), git-annex-mincopies(1)); both are at least 1.
@@ -108,26 +106,4 @@ func parseCopies(s string) *int {
 		return nil
 	}
 	return &n
-}
-
-// Required says that nothing is removed here because an expression says which contents this clone must keep, which is not evaluated here.
-type Required struct{ Expression string }
-
-func (e *Required) Error() string {
-	return fmt.Sprintf("this clone has required content (%s)", e.Expression)
-}
-
-// Hint says what a person can do.
-func (e *Required) Hint() string {
-	return "git annex drop evaluates it; git annex required . \"\" takes it away"
-}
-
-// RequiredContent gives the expression that says which contents this clone must keep whatever else is wanted; "" when nothing says so.
-func (r *Repo) RequiredContent(ctx context.Context) (string, error) {
-	log, err := r.valueLog(ctx, requiredContentLog, uuidLogFormat)
-	if err != nil {
-		return "", err
-	}
-	expression, _ := log.get(r.uuid)
-	return strings.TrimSpace(expression), nil
 }

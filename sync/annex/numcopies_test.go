@@ -239,21 +239,6 @@ func TestForcedCopies(t *testing.T) {
 	}
 }
 
-func TestRequiredContent(t *testing.T) {
-	t.Parallel()
-	r := newAnnex(t)
-	for _, want := range []string{"", "include=*.mp3 or present", ""} {
-		if want != "" {
-			run(t, r.git.Dir(), "git-annex", "required", "-q", ".", want)
-		} else {
-			_, _ = try(t, r.git.Dir(), "git-annex", "required", "-q", ".", "")
-		}
-		if got, err := r.RequiredContent(t.Context()); got != want || err != nil {
-			t.Errorf("required content is %q, %v, want %q", got, err, want)
-		}
-	}
-}
-
 func TestParseCopies(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]int{"2": 2, " 3": 3, "0": 0, "-1": -1, "2abc": 2, "07": 7, "2 3": 2} {

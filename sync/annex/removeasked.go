@@ -9,6 +9,9 @@ import (
 	"github.com/git-arbor/arbor/sync/gitrepo"
 )
 
+// ErrRequired says that content stays because this clone must keep it, as its required content is set (git-annex-required(1)).
+var ErrRequired = errors.New("required content")
+
 // ErrTooFewCopies says that content stays because too few other repositories have it.
 var ErrTooFewCopies = errors.New("too few other copies")
 
@@ -24,9 +27,6 @@ func (r *Repo) RemoveAsked(ctx context.Context, k Key, client string, inTime fun
 }
 
 func (r *Repo) removeAsked(ctx context.Context, k Key, client string, inTime func() bool) error {
-	if expression, err := r.RequiredContent(ctx); err != nil || expression != "" {
-		return cmp.Or(err, error(&Required{expression}))
-	}
 	branch, head, err := r.git.Head(ctx)
 	if err != nil {
 		return err
@@ -34,6 +34,21 @@ func (r *Repo) removeAsked(ctx context.Context, k Key, client string, inTime fun
 	files, err := r.FilesOf(ctx, head, map[Key]bool{k: true})
 	if err != nil {
 		return err
+	}
+	settings, err := r.Wanted(ctx)
+	if err != nil {
+		return err
+	}
+	logged, err := r.Locations(ctx, k)
+	if err != nil {
+		return err
+	}
+	path := ""
+	if len(files[k]) > 0 {
+		path = files[k][0]
+	}
+	if required, err := settings.Requires(r.uuid, r.WantedFile(ctx, k, path, logged), files[k]...); err != nil || required {
+		return cmp.Or(err, ErrRequired)
 	}
 	copies, err := r.Copies(ctx, files[k], 0)
 	if err != nil {

@@ -4,44 +4,36 @@ import (
 	"context"
 	"slices"
 	"strings"
+
+	"github.com/git-arbor/arbor/sync/wanted"
 )
 
 const trustLog = "trust.log"
 
-// Trust says how far a repository is relied on to have what the location log says (git-annex-trust(1)).
-type Trust int
-
-// The levels of trust, lowest first.
-const (
-	Dead        Trust = iota - 2 // lost for good: what it had counts nowhere
-	Untrusted                    // its copies never count
-	Semitrusted                  // its copies count when they are proven; what is not known is this
-	Trusted                      // its copies count unproven
-)
-
-// Trusts gives how far repositories are trusted, by UUID; those not in it are Semitrusted. As in git-annex a remote's annex-trustlevel in git's
+// Trusts gives how far repositories are trusted, by UUID; those not in it are wanted.Semitrusted. As in git-annex a remote's annex-trustlevel in git's
 // configuration comes before trust.log, and a special remote whose contents others may overwrite is never more than Untrusted.
-func (r *Repo) Trusts(ctx context.Context) (map[string]Trust, error) {
+func (r *Repo) Trusts(ctx context.Context) (map[string]wanted.Trust, error) {
 	log, err := r.valueLog(ctx, trustLog, uuidLogFormat)
 	if err != nil {
 		return nil, err
 	}
-	trusts := make(map[string]Trust, len(log.lines))
+	trusts := make(map[string]wanted.Trust, len(log.lines))
 	for _, line := range log.lines {
 		trusts[line.subject] = parseTrust(line.value)
 	}
-	for _, remote := range r.git.Remotes() {
-		if level, ok := trustLevels[remote["annex-trustlevel"]]; ok && remote["annex-uuid"] != "" {
+	for _, remote := range r.git.ConfigSections("remote") {
+		if level, ok := wanted.ParseTrust(remote["annex-trustlevel"]); ok && remote["annex-uuid"] != "" {
 			trusts[remote["annex-uuid"]] = level
 		}
 	}
-	special, err := r.valueLog(ctx, remoteLog, uuidLogFormat)
+	remotes, err := r.RemoteConfigs(ctx)
 	if err != nil {
 		return nil, err
 	}
-	for _, line := range special.lines {
-		if overwritten(strings.Fields(line.value)) {
-			trusts[line.subject] = min(trusts[line.subject], Untrusted)
+	for uuid, config := range remotes {
+		is := func(name string) bool { return config[name] == "yes" || config[name] == "true" }
+		if (is("exporttree") || is("importtree")) && !is("versioning") { // files of a tree, whose old versions are gone
+			trusts[uuid] = min(trusts[uuid], wanted.Untrusted)
 		}
 	}
 	return trusts, nil
@@ -70,10 +62,10 @@ func (r *Repo) Holders(ctx context.Context, k Key, said ...string) (Holders, err
 	slices.Sort(all)
 	for _, uuid := range slices.Compact(all) {
 		switch trust := trusts[uuid]; {
-		case uuid == r.uuid || trust == Dead:
-		case trust == Untrusted:
+		case uuid == r.uuid || trust == wanted.Dead:
+		case trust == wanted.Untrusted:
 			h.Untrusted = append(h.Untrusted, uuid)
-		case trust == Trusted && slices.Contains(logged, uuid):
+		case trust == wanted.Trusted && slices.Contains(logged, uuid):
 			h.Trusted = append(h.Trusted, uuid)
 		default:
 			h.Provable = append(h.Provable, uuid)
@@ -82,30 +74,16 @@ func (r *Repo) Holders(ctx context.Context, k Key, said ...string) (Holders, err
 	return h, nil
 }
 
-// trustLevels are the values of remote.<name>.annex-trustlevel.
-var trustLevels = map[string]Trust{"trusted": Trusted, "untrusted": Untrusted, "semitrusted": Semitrusted, "dead": Dead}
-
 // parseTrust reads a value of trust.log (Logs/Trust/Pure.hs).
-func parseTrust(value string) Trust {
+func parseTrust(value string) wanted.Trust {
 	word, _, _ := strings.Cut(strings.TrimSpace(value), " ")
 	switch word {
 	case "1":
-		return Trusted
+		return wanted.Trusted
 	case "0":
-		return Untrusted
+		return wanted.Untrusted
 	case "X":
-		return Dead
+		return wanted.Dead
 	}
-	return Semitrusted
-}
-
-// overwritten says whether the settings of a special remote, as remote.log has them, make it a tree of files that is exported or imported, and
-// that keeps no old versions.
-func overwritten(settings []string) bool {
-	is := make(map[string]bool)
-	for _, s := range settings {
-		name, value, _ := strings.Cut(s, "=")
-		is[name] = value == "yes" || value == "true"
-	}
-	return (is["exporttree"] || is["importtree"]) && !is["versioning"]
+	return wanted.Semitrusted
 }

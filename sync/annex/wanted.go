@@ -50,6 +50,51 @@ func (r *Repo) WantedLogs(ctx context.Context) (wanted.Logs, error) {
 	return logs, nil
 }
 
+// Wanted gives what all repositories want, as their settings are now.
+func (r *Repo) Wanted(ctx context.Context) (*wanted.Settings, error) {
+	logs, err := r.WantedLogs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if logs.Trust, err = r.Trusts(ctx); err != nil {
+		return nil, err
+	}
+	num, err := r.copiesLog(ctx, numCopiesLog)
+	if err != nil {
+		return nil, err
+	}
+	if num != nil {
+		logs.NumCopies = orOne(num)
+	}
+	return wanted.New(logs), nil
+}
+
+// WantedFile gives what is known of content under a path, for package wanted to judge. locations are who has it.
+func (r *Repo) WantedFile(ctx context.Context, k Key, path string, locations []string) *wanted.File {
+	size, ok := k.Size()
+	if !ok {
+		size = -1
+	}
+	return &wanted.File{
+		Path: path, Size: size, Key: k.String(), Locations: locations,
+		NumCopies: func(path string) (int, error) {
+			if r.git.Bare() {
+				return 0, nil
+			}
+			attrs, err := r.attrs.of(ctx, path)
+			if err != nil {
+				return 0, err
+			}
+			if n := parseCopies(attrs.numcopies); n != nil {
+				return orOne(n), nil
+			}
+			return 0, nil
+		},
+		Metadata: func() (map[string][]string, error) { return r.Metadata(ctx, k) },
+		URLs:     func() ([]string, error) { return r.URLs(ctx, k) },
+	}
+}
+
 // splitGroups reads the values of group.log.
 func splitGroups(values map[string]string) map[string][]string {
 	groups := make(map[string][]string, len(values))

@@ -70,25 +70,6 @@ func parseBool(v string, def bool) bool {
 	return def
 }
 
-// Remotes gives, for each remote that is configured, the values of its keys by their last part, in lower case.
-func (r *Repo) Remotes() map[string]map[string]string {
-	r.confMu.Lock()
-	defer r.confMu.Unlock()
-	remotes := make(map[string]map[string]string)
-	for key, value := range r.conf.values {
-		rest, ok := strings.CutPrefix(key, "remote.")
-		at := strings.LastIndexByte(rest, '.')
-		if !ok || at < 0 {
-			continue
-		}
-		if remotes[rest[:at]] == nil {
-			remotes[rest[:at]] = make(map[string]string)
-		}
-		remotes[rest[:at]][rest[at+1:]] = value
-	}
-	return remotes
-}
-
 // ReloadConfig reads all configuration files again.
 func (r *Repo) ReloadConfig(ctx context.Context) error {
 	out, err := r.git(ctx, "config", "--list", "-z")

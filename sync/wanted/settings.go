@@ -6,16 +6,22 @@ import (
 	"slices"
 )
 
-// Trust is how far a repository's word counts that it has content (git-annex-trust(1)). Repositories of which nothing is said are Semitrusted.
-type Trust byte
+// Trust is how far a repository's word counts that it has content (git-annex-trust(1)).
+type Trust int8
 
 // From the least trusted to the most.
 const (
-	Dead Trust = iota
-	Untrusted
-	Semitrusted
-	Trusted
+	Dead        Trust = iota - 2 // lost for good: what it had counts nowhere
+	Untrusted                    // its copies never count when one is to be removed
+	Semitrusted                  // they count when they are proven; what nothing is said of is this
+	Trusted                      // they count unproven
 )
+
+// ParseTrust reads a level as people write it.
+func ParseTrust(word string) (Trust, bool) {
+	t, ok := trustLevels[word]
+	return t, ok
+}
 
 var trustLevels = map[string]Trust{"dead": Dead, "untrusted": Untrusted, "semitrusted": Semitrusted, "trusted": Trusted}
 
@@ -150,12 +156,7 @@ func (s *Settings) groupWants(uuid string, lookup func(group string) (string, bo
 	return expression, found == 1
 }
 
-func (s *Settings) trust(uuid string) Trust {
-	if trust, ok := s.logs.Trust[uuid]; ok {
-		return trust
-	}
-	return Semitrusted
-}
+func (s *Settings) trust(uuid string) Trust { return s.logs.Trust[uuid] }
 
 // Configured says whether anything is set for a repository. One that is not wants everything and requires nothing.
 func (s *Settings) Configured(uuid string) bool { return s.rules[uuid].wanted != nil }

@@ -133,8 +133,7 @@ type Have struct {
 
 // Drop says that the content of keys is gone.
 type Drop struct {
-	Keys   []string `cbor:"1,keyasint"`
-	Remote string   `cbor:"2,keyasint,omitempty"` // id of the remote that has it no more; "": the sender has not
+	Keys []string `cbor:"1,keyasint"`
 }
 
 // Pushed says where the branches of a remote are now.
@@ -212,7 +211,7 @@ func (h Have) check() error {
 	return checkKeys(h.Keys)
 }
 
-func (d Drop) check() error { return Have(d).check() }
+func (d Drop) check() error { return checkKeys(d.Keys) }
 
 func (p Pushed) check() error {
 	if err := checkString("remote's id", p.Remote, 1, maxClone); err != nil {

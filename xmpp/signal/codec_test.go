@@ -100,7 +100,7 @@ func FuzzDecode(f *testing.F) {
 		Vector{Head: "h", Heads: map[string]Hash{"h": {1}}, Links: []Link{{Kind: "lan", Addr: "a:1"}}, Want: []string{"k"}},
 		Announce{Ref: "r", Pack: []byte("P"), Keys: []string{"k"}, Merged: []Hash{{1}}},
 		Have{},
-		Drop{Keys: []string{"k"}, Remote: "r"},
+		Drop{Keys: []string{"k"}},
 		Pushed{Remote: "r", Heads: map[string]Hash{"h": {1}}},
 		DialBack{Service: "s"},
 		LogRequest{},

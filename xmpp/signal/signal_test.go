@@ -104,7 +104,7 @@ func body() *rapid.Generator[signal.Body] {
 		case 2:
 			return signal.Have{Keys: keys.Draw(t, "keys"), Remote: remote.Draw(t, "remote")}
 		case 3:
-			return signal.Drop{Keys: keys.Draw(t, "keys"), Remote: remote.Draw(t, "remote")}
+			return signal.Drop{Keys: keys.Draw(t, "keys")}
 		case 4:
 			return signal.DialBack{
 				Ticket: signal.Ticket{1, rapid.Byte().Draw(t, "ticket")}, Service: name("service", 20).Draw(t, "service"),

@@ -1,0 +1,168 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/git-arbor/arbor/sync/annex"
+	"github.com/git-arbor/arbor/sync/transfer"
+)
+
+// What each repository is to have is set in git-annex's own logs (git-annex-preferred-content(1)); one for which nothing is set wants all.
+// Contents that are missing here and not wanted are spare: nobody waits for them. Those that are here and not wanted any more go, as soon
+// as enough others are proven to have them, but what a person has asked for stays until the person drops it.
+
+// surplusDelay is how long contents that are not wanted any more stay at least: others may be about to ask for them.
+const surplusDelay = 2 * time.Second
+
+// wants reports whether a repository, by its id, wants a content. The mutex is held.
+func (h *holders) wants(id string, k annex.Key, have []string) bool {
+	if h.settings == nil || !h.settings.Configured(id) {
+		return true
+	}
+	return h.ask(k, func(path string) (bool, error) {
+		return h.settings.Wants(id, h.repo.WantedFile(context.Background(), k, path, have))
+	})
+}
+
+// ask reports whether the answer is yes for any of the files that name a content. What cannot be found out is yes.
+func (h *holders) ask(k annex.Key, question func(path string) (bool, error)) bool {
+	paths := h.named[k]
+	if len(paths) == 0 {
+		paths = []string{""}
+	}
+	return slices.ContainsFunc(paths, func(path string) bool {
+		yes, err := question(path)
+		return yes || err != nil
+	})
+}
+
+// wantsHere reports whether this clone wants a content that is missing.
+func (w *contents) wantsHere(k annex.Key, logged []string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.wants(w.self, k, w.have(k, logged))
+}
+
+// isSurplus reports whether a content that is here is wanted here no more.
+func (w *contents) isSurplus(k annex.Key, logged []string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.settings == nil || !w.settings.Configured(w.self) || w.kept[k] || len(w.named[k]) == 0 {
+		return false
+	}
+	have := append(w.have(k, logged), w.self)
+	drop, err := w.settings.WantsDrop(w.self, w.repo.WantedFile(context.Background(), k, w.named[k][0], have), w.named[k][1:]...)
+	return drop && err == nil
+}
+
+// configured reports whether it is set what a repository wants.
+func (h *holders) configured(id string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.settings != nil && h.settings.Configured(id)
+}
+
+// readSettings takes in what the repositories are set to want, after a change of the git-annex branch.
+func (c *clone) readSettings(ctx context.Context) error {
+	settings, err := c.annex.Wanted(ctx)
+	if err != nil {
+		return fmt.Errorf("read what is wanted: %w", err)
+	}
+	c.want.mu.Lock()
+	c.want.self, c.want.repo = c.id, c.annex
+	old := c.want.settings
+	c.want.settings = settings
+	changed := func(id string) bool {
+		return old == nil && settings.Configured(id) || old != nil && !settings.Same(id, old)
+	}
+	others := false
+	for _, node := range c.want.drawn.Nodes {
+		others = others || changed(node.ID)
+	}
+	c.want.mu.Unlock()
+	if others {
+		c.want.refresh, c.want.replan = true, true
+	}
+	if changed(c.id) {
+		c.considerAll()
+	}
+	code := "wanted"
+	if problem := settings.Problem(c.id); problem != nil {
+		c.warnText(code, fmt.Sprintf("what %s wants is not understood: %v", c.conf.Name, problem), "git arbor want shows it, and sets it anew")
+	} else {
+		c.clear(code)
+	}
+	return nil
+}
+
+// consider looks at contents that files name, after something has changed on which it may depend whether they are wanted.
+func (c *clone) consider(keys ...annex.Key) {
+	configured := c.want.configured(c.id)
+	for _, k := range keys {
+		var logged []string
+		if configured { // else it does not matter who has it
+			logged = c.logged(c.annex, k)
+		}
+		switch {
+		case c.want.missing[k] != nil && (c.want.urgent[k] || c.want.kept[k] || c.want.wantsHere(k, logged)):
+			delete(c.want.spare, k)
+			if !c.want.held[k] {
+				c.queue.Add(transfer.Job{Key: k, File: c.want.fileOf(k), Urgent: c.want.urgent[k]})
+			}
+		case c.want.missing[k] != nil:
+			c.want.spare[k] = true
+			c.queue.Cancel(k)
+		case c.want.isSurplus(k, logged):
+			c.want.surplus[k] = true
+			c.agenda.in(taskSurplus, surplusDelay)
+		default:
+			delete(c.want.surplus, k)
+		}
+	}
+	c.want.requeued = c.want.requeued || len(keys) > 0
+}
+
+func (c *clone) considerAll() { c.consider(slices.Collect(maps.Keys(c.want.named))...) }
+
+// locationsChanged takes in that others have got or lost contents.
+func (c *clone) locationsChanged(keys []annex.Key) {
+	if c.annex == nil {
+		return
+	}
+	for _, k := range keys {
+		if files := c.want.named[k]; len(files) > 0 && len(c.places) > 0 && c.annex.Has(k) {
+			c.lacking(k, files[0])
+		}
+	}
+	if c.want.dependsOnLocations() {
+		c.consider(slices.DeleteFunc(slices.Clone(keys), func(k annex.Key) bool { return len(c.want.named[k]) == 0 })...)
+	}
+}
+
+// dropSurplus removes what is here and not wanted any more, as far as there are enough other copies. What has to stay is looked at again
+// when something about it changes.
+func (c *clone) dropSurplus() {
+	if len(c.want.surplus) == 0 || c.want.dropping {
+		return
+	}
+	d := c.newDropping()
+	d.surplus = slices.Collect(maps.Keys(c.want.surplus))
+	clear(c.want.surplus)
+	c.want.dropping = true
+	c.aside(func(ctx context.Context) {
+		err := d.run(ctx)
+		c.post(ctx, func(context.Context) {
+			c.want.dropping = false
+			if err != nil {
+				c.log.Warn("drop what is not wanted", "err", err)
+			}
+			if len(c.want.surplus) > 0 {
+				c.agenda.in(taskSurplus, surplusDelay)
+			}
+		})
+	})
+}
