@@ -177,9 +177,16 @@ func (c *clone) dialBack(p *peer, b signal.DialBack) {
 	}
 	id, node, log := p.id, c.agent.node, c.log
 	c.aside(func(ctx context.Context) {
-		if err := node.DialBack(ctx, id.device, cands, b.Service, b.Ticket); err != nil {
-			log.Debug("dial back", "err", err)
+		err := node.DialBack(ctx, id.device, cands, b.Service, b.Ticket)
+		if err == nil {
+			return
 		}
+		log.Debug("dial back", "err", err)
+		c.post(ctx, func(ctx context.Context) { // or it would wait in vain
+			if p := c.peers.byID[id]; p != nil && p.online() {
+				c.tell(ctx, signal.NoDialBack{Ticket: b.Ticket}, []*peer{p})
+			}
+		})
 	})
 }
 

@@ -201,6 +201,8 @@ func (c *clone) receive(ctx context.Context, from string, payload xmpp.Payload) 
 		c.theyLack(p, b.Keys)
 	case signal.DialBack:
 		c.dialBack(p, b)
+	case signal.NoDialBack:
+		c.agent.node.NoDialBack(p.id.device, link.Ticket(b.Ticket))
 	case signal.SyncRequest:
 		p.due = true
 	case signal.LogRequest:

@@ -7,8 +7,8 @@ import (
 )
 
 const (
-	numCopiesLog       = "numcopies.log"
-	minCopiesLog       = "mincopies.log"
+	numCopiesLog = "numcopies.log"
+	minCopiesLog = "mincopies.log"
 )
 
 // Copies is how many copies of a content there must be (git-annex-numcopies(1), git-annex-mincopies(1)); both are at least 1.

@@ -225,7 +225,7 @@ func greet(ctx context.Context, tc *tls.Conn, hello []byte) (time.Duration, erro
 type ticket struct {
 	peer    grove.DeviceID
 	service string
-	link    chan *Conn // holds one
+	link    chan *Conn // holds one; closed when the peer cannot dial back
 }
 
 // awaitBack asks the peer to dial back and waits for it.
@@ -241,8 +241,11 @@ func (n *Node) awaitBack(ctx context.Context, peer grove.DeviceID, service strin
 	err := ask(ctx, id)
 	if err == nil {
 		select {
-		case c := <-t.link:
-			return c, nil
+		case c, ok := <-t.link:
+			if ok {
+				return c, nil
+			}
+			err = ErrUnreachable
 		case <-ctx.Done():
 			err = ctx.Err()
 		}
@@ -251,10 +254,22 @@ func (n *Node) awaitBack(ctx context.Context, peer grove.DeviceID, service strin
 	delete(n.tickets, id)
 	n.mu.Unlock()
 	select {
-	case c := <-t.link: // it came in the meantime
-		return c, nil
+	case c, ok := <-t.link: // it came in the meantime
+		if ok {
+			return c, nil
+		}
 	default:
-		return nil, fmt.Errorf("dial back: %w", err)
+	}
+	return nil, fmt.Errorf("dial back: %w", err)
+}
+
+// NoDialBack ends the waiting of a Dial whose peer has said that it cannot dial back.
+func (n *Node) NoDialBack(peer grove.DeviceID, id Ticket) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if t := n.tickets[id]; t != nil && t.peer == peer {
+		delete(n.tickets, id)
+		close(t.link)
 	}
 }
 

@@ -164,6 +164,30 @@ func TestAskFails(t *testing.T) {
 	}
 }
 
+// TestNoDialBack has a peer say that it cannot dial back: nobody waits any more. What somebody else says of it counts nothing.
+func TestNoDialBack(t *testing.T) {
+	a, b := friends(t)
+	other := newNode(t)
+	_, err := a.Dial(t.Context(), b.id, nil, link.ServiceP2P, func(_ context.Context, ticket [16]byte) error {
+		a.NoDialBack(b.id, ticket)
+		a.NoDialBack(b.id, ticket)
+		return nil
+	})
+	if !errors.Is(err, link.ErrUnreachable) || errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+	c, err := a.Dial(t.Context(), b.id, nil, link.ServiceP2P, func(_ context.Context, ticket [16]byte) error {
+		a.NoDialBack(other.id, ticket)
+		go func() { _ = b.DialBack(t.Context(), a.id, a.Candidates(), link.ServiceP2P, ticket) }()
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	echo(t, c)
+}
+
 func TestCandidates(t *testing.T) {
 	n := newNode(t, func(o *link.Options) {
 		o.Listen = nil

@@ -19,6 +19,7 @@ const (
 	kindLog         kind = 7
 	kindSyncRequest kind = 8
 	kindPushed      kind = 9
+	kindNoDialBack  kind = 10
 )
 
 // Limits of the parts of a body. The size of the whole is bounded by MaxSealed.
@@ -149,6 +150,11 @@ type DialBack struct {
 	Links   []Link `cbor:"3,keyasint"`
 }
 
+// NoDialBack says that the sender cannot dial the receiver either.
+type NoDialBack struct {
+	Ticket Ticket `cbor:"1,keyasint"`
+}
+
 // LogRequest asks for the member log.
 type LogRequest struct{}
 
@@ -169,6 +175,7 @@ func (LogRequest) kind() kind  { return kindLogRequest }
 func (Log) kind() kind         { return kindLog }
 func (SyncRequest) kind() kind { return kindSyncRequest }
 func (Pushed) kind() kind      { return kindPushed }
+func (NoDialBack) kind() kind  { return kindNoDialBack }
 
 func (v Vector) check() error {
 	if err := checkHeads(v.Heads); err != nil {
@@ -227,6 +234,7 @@ func (d DialBack) check() error {
 	return checkLinks(d.Links)
 }
 
+func (NoDialBack) check() error  { return nil }
 func (LogRequest) check() error  { return nil }
 func (Log) check() error         { return nil }
 func (SyncRequest) check() error { return nil }

@@ -108,6 +108,8 @@ func decode(data []byte) (Signal, error) {
 		s.Body, err = decodeBody[Log](p.Body)
 	case kindSyncRequest:
 		s.Body, err = decodeBody[SyncRequest](p.Body)
+	case kindNoDialBack:
+		s.Body, err = decodeBody[NoDialBack](p.Body)
 	case kindPushed:
 		s.Body, err = decodeBody[Pushed](p.Body)
 	default:

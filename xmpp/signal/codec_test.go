@@ -101,6 +101,7 @@ func FuzzDecode(f *testing.F) {
 		Announce{Ref: "r", Pack: []byte("P"), Keys: []string{"k"}, Merged: []Hash{{1}}},
 		Have{},
 		Drop{Keys: []string{"k"}},
+		NoDialBack{Ticket: Ticket{1}},
 		Pushed{Remote: "r", Heads: map[string]Hash{"h": {1}}},
 		DialBack{Service: "s"},
 		LogRequest{},

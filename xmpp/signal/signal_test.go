@@ -92,7 +92,7 @@ func body() *rapid.Generator[signal.Body] {
 	remote := rapid.SampledFrom([]string{"", "a remote"})
 	keys := rapid.SliceOfN(name("key", 80), 0, 20)
 	return rapid.Custom(func(t *rapid.T) signal.Body {
-		switch rapid.IntRange(0, 8).Draw(t, "kind") {
+		switch rapid.IntRange(0, 9).Draw(t, "kind") {
 		case 0:
 			return vector().Draw(t, "vector")
 		case 1:
@@ -114,6 +114,8 @@ func body() *rapid.Generator[signal.Body] {
 			return signal.LogRequest{}
 		case 6:
 			return signal.Log{Entries: bytesOf(9000).Draw(t, "entries")}
+		case 8:
+			return signal.NoDialBack{Ticket: signal.Ticket{2, rapid.Byte().Draw(t, "ticket")}}
 		case 7:
 			return signal.Pushed{
 				Remote: name("remote", 36).Draw(t, "remote"), Heads: rapid.MapOfN(name("ref", 40), hash(), 0, 12).Draw(t, "heads"),
