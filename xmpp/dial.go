@@ -120,15 +120,27 @@ func defaultDial(ctx context.Context, network, address string) (net.Conn, error)
 	return d.DialContext(ctx, network, address)
 }
 
-// stranded reports whether no interface has the connection's local address any more.
+// stranded reports whether no interface that runs has the connection's local address any more.
 func stranded(conn net.Conn) bool {
 	local, ok := conn.LocalAddr().(*net.TCPAddr)
-	if !ok {
+	if !ok || local.IP.IsLoopback() {
 		return false
 	}
-	addrs, err := net.InterfaceAddrs()
-	return err == nil && !slices.ContainsFunc(addrs, func(a net.Addr) bool {
-		n, ok := a.(*net.IPNet)
-		return ok && (n.IP.Equal(local.IP) || n.IP.IsLoopback() && n.Contains(local.IP))
-	})
+	interfaces, err := net.Interfaces()
+	if err != nil {
+		return false
+	}
+	for _, i := range interfaces {
+		addrs, err := i.Addrs()
+		if err != nil {
+			return false
+		}
+		if i.Flags&net.FlagRunning != 0 && slices.ContainsFunc(addrs, func(a net.Addr) bool {
+			n, ok := a.(*net.IPNet)
+			return ok && n.IP.Equal(local.IP)
+		}) {
+			return false
+		}
+	}
+	return true
 }

@@ -48,20 +48,14 @@ func (n *Node) WatchAddresses(ctx context.Context, changed func()) error {
 	return g.Wait()
 }
 
-// dropStranded closes the links whose local address no interface has any more.
+// dropStranded closes the links whose local address no interface that runs has any more.
 func (n *Node) dropStranded() {
-	addrs, err := net.InterfaceAddrs()
-	if err != nil {
-		return
-	}
+	addrs := interfaceAddrs()
 	n.mu.Lock()
 	var stranded []*Conn
 	for c := range n.links {
 		local, ok := c.LocalAddr().(*net.TCPAddr)
-		if ok && !local.IP.IsLoopback() && !slices.ContainsFunc(addrs, func(a net.Addr) bool {
-			own, ok := a.(*net.IPNet)
-			return ok && own.IP.Equal(local.IP)
-		}) {
+		if ok && !local.IP.IsLoopback() && !slices.Contains(addrs, local.AddrPort().Addr().Unmap()) {
 			stranded = append(stranded, c)
 		}
 	}
