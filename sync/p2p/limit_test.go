@@ -49,6 +49,24 @@ func TestChain(t *testing.T) {
 	}
 }
 
+// TestLimitIsFair has sessions of one clone and of another, each with several peers, pass one bucket: all get the same.
+func TestLimitIsFair(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const sessions, seconds, limit = 5, 10, 1_000_000
+		shared := bucket(limit)
+		ctx, cancel := context.WithTimeout(t.Context(), seconds*time.Second)
+		defer cancel()
+		passed := make(chan float64, sessions)
+		for range sessions {
+			own := bucket(0) // of the peer
+			go func() { passed <- pass(ctx, Chain(func() []*rate.Limiter { return []*rate.Limiter{own, shared} })) }()
+		}
+		for range sessions {
+			near(t, "a session", <-passed, seconds*limit/sessions)
+		}
+	})
+}
+
 // TestChainChanges has a limit of a running session fall, rise, and begin to count.
 func TestChainChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
