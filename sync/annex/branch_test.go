@@ -1,7 +1,6 @@
 package annex
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -196,37 +195,6 @@ func testMergeByGitAnnex(t *testing.T) {
 	want := run(t, reference, "git", "ls-tree", "-r", "git-annex")
 	if got := run(t, dirs[0], "git", "ls-tree", "-r", "git-annex"); got != want {
 		t.Errorf("Merge made\n%s\ngit annex merge made\n%s", got, want)
-	}
-}
-
-// A branch that was rewritten by git annex forget is not mixed with one that was not.
-func TestMergeRefusesRewrittenHistory(t *testing.T) {
-	annextest.Each(t, testMergeRefusesRewrittenHistory)
-}
-
-func testMergeRefusesRewrittenHistory(t *testing.T) {
-	a := newAnnex(t)
-	record(t, a, Location{keyOf(t, 1), a.UUID(), true})
-	old, err := a.BranchHead()
-	if err != nil {
-		t.Fatal(err)
-	}
-	run(t, a.git.Dir(), "git-annex", "forget", "--force")
-	rewritten, err := a.BranchHead()
-	if err != nil || rewritten == old {
-		t.Fatalf("git annex forget: %s, %v", rewritten, err)
-	}
-	var refused *Refused
-	head, _, err := a.Merge(t.Context(), []gitrepo.Hash{old})
-	if !errors.As(err, &refused) || head != rewritten {
-		t.Errorf("Merge of what was before git annex forget: %s, %v", head, err)
-	}
-	record(t, a, Location{keyOf(t, 2), a.UUID(), true})
-	if kept, err := a.git.IsAncestor(t.Context(), old, mustHead(t, a)); err != nil || kept {
-		t.Errorf("forgotten history is back: %v, %v", kept, err)
-	}
-	if got := locations(t, a, keyOf(t, 1)); !slices.Equal(got, []string{a.UUID()}) {
-		t.Errorf("after git annex forget key 1 is in %q", got)
 	}
 }
 

@@ -10,12 +10,9 @@ import (
 	"github.com/git-arbor/arbor/sync/gitrepo"
 )
 
-// transitionsLog says which rewritings of its history (`git annex forget`) a git-annex branch has been through.
-const transitionsLog = "transitions.log"
-
 // Merge merges other clones' git-annex branches into this one's by union. Clones that merge the same commits get the same commit. changed are
-// the keys whose location logs differ from before. Heads whose history was rewritten (`git annex forget`) are left out, and make the
-// error a *Refused, after the others were merged.
+// the keys whose location logs differ from before. What was forgotten in one of them (`git annex forget`) is forgotten. Heads whose history was rewritten
+// in a way that is not known are left out, and make the error a *Refused, after the others were merged.
 func (r *Repo) Merge(ctx context.Context, heads []gitrepo.Hash) (head gitrepo.Hash, changed []Key, err error) {
 	unlock, err := r.lockBranch(ctx)
 	if err != nil {
@@ -52,72 +49,34 @@ func (r *Repo) mergeOnce(ctx context.Context, heads []gitrepo.Hash) (head gitrep
 	if err != nil {
 		return gitrepo.Hash{}, nil, err
 	}
-	heads, refused, err = r.branch.sameTransitions(old, heads)
+	all, done, behind, refused, err := r.branch.sortTransitions(old, heads)
 	if err != nil {
 		return gitrepo.Hash{}, nil, err
 	}
-	if heads, err = r.newest(ctx, append([]gitrepo.Hash{old}, heads...)); err != nil {
+	rewritten := slices.Contains(behind, old)
+	if done, err = r.newest(ctx, done); err != nil {
 		return gitrepo.Hash{}, nil, err
 	}
-	switch len(heads) {
-	case 0:
-		return gitrepo.Hash{}, refused, nil
-	case 1:
-		head = heads[0]
-	default:
-		if head, err = r.writeUnion(ctx, heads); err != nil {
+	if behind, err = r.newest(ctx, behind); err != nil {
+		return gitrepo.Hash{}, nil, err
+	}
+	switch {
+	case len(behind) > 0:
+		head, err = r.writeForgotten(ctx, all, done, behind)
+	case len(done) > 1:
+		head, err = r.writeUnion(ctx, done)
+	case len(done) == 1:
+		head = done[0]
+	}
+	if err != nil || head == old {
+		return old, refused, err
+	}
+	if rewritten {
+		if err := r.forgetIndex(); err != nil {
 			return gitrepo.Hash{}, nil, err
 		}
 	}
-	if head == old {
-		return old, refused, nil
-	}
 	return head, refused, r.moveBranch(ctx, old, head, "arbor: merge")
-}
-
-// sameTransitions gives the heads that went through the same rewritings as old, or, when there is no old, as the most rewritten head. A union
-// with one that did not would bring back what was forgotten.
-func (b *branch) sameTransitions(old gitrepo.Hash, heads []gitrepo.Hash) (same []gitrepo.Hash, refused, err error) {
-	logs := make(map[gitrepo.Hash][]byte)
-	for _, h := range append([]gitrepo.Hash{old}, heads...) {
-		if logs[h], err = b.transitions(h); err != nil {
-			return nil, nil, err
-		}
-	}
-	want := logs[old]
-	if old.IsZero() {
-		for _, log := range logs {
-			if len(log) > len(want) || len(log) == len(want) && bytes.Compare(log, want) > 0 {
-				want = log
-			}
-		}
-	}
-	for _, h := range heads {
-		switch {
-		case h.IsZero():
-		case bytes.Equal(logs[h], want):
-			same = append(same, h)
-		default:
-			refused = &Refused{
-				What: fmt.Sprintf("the git-annex branch at %s and the one here do not share the same rewritings of history", h),
-				Hint: "run git annex merge, which knows what was forgotten and why",
-			}
-		}
-	}
-	return same, refused, nil
-}
-
-// transitions gives the lines of a commit's transitions.log, sorted.
-func (b *branch) transitions(commit gitrepo.Hash) ([]byte, error) {
-	h, err := b.committed(commit, transitionsLog)
-	if err != nil {
-		return nil, err
-	}
-	content, err := b.blob(h)
-	if err != nil {
-		return nil, err
-	}
-	return bytes.Join(sortedLines(content), []byte("\n")), nil
 }
 
 // newest gives the commits that none of the others contains, in the order of their hashes.
@@ -150,22 +109,28 @@ func (r *Repo) newest(ctx context.Context, commits []gitrepo.Hash) ([]gitrepo.Ha
 
 // writeUnion writes the union of commits, which are in the order of their hashes. All that goes into the new commit follows from them.
 func (r *Repo) writeUnion(ctx context.Context, commits []gitrepo.Hash) (gitrepo.Hash, error) {
+	files, newest, err := r.union(commits[0], commits, nil)
+	if err != nil {
+		return gitrepo.Hash{}, err
+	}
+	return r.writeMerge(ctx, commits, files, newest)
+}
+
+// union gives the logs in which commits differ from base, each the union of all its versions without the lines of dead repositories, and the date of the
+// newest commit. It is nil for a log of which nothing is left.
+func (r *Repo) union(base gitrepo.Hash, commits []gitrepo.Hash, dead map[string]bool) (files map[string][]byte, newest time.Time, err error) {
 	versions := make(map[string][]gitrepo.Hash)
-	var newest time.Time
-	for i, c := range commits {
+	for _, c := range commits {
 		info, err := r.git.Commit(c)
 		if err != nil {
-			return gitrepo.Hash{}, fmt.Errorf("merge git-annex branch: %w", err)
+			return nil, newest, fmt.Errorf("merge git-annex branch: %w", err)
 		}
 		if info.Committer.When.After(newest) {
 			newest = info.Committer.When
 		}
-		if i == 0 {
-			continue
-		}
-		changes, err := r.git.Diff(commits[0], c)
+		changes, err := r.git.Diff(base, c)
 		if err != nil {
-			return gitrepo.Hash{}, fmt.Errorf("merge git-annex branch: %w", err)
+			return nil, newest, fmt.Errorf("merge git-annex branch: %w", err)
 		}
 		for _, change := range changes {
 			if versions[change.Path] == nil && change.Old.Mode.IsRegular() {
@@ -176,25 +141,35 @@ func (r *Repo) writeUnion(ctx context.Context, commits []gitrepo.Hash) (gitrepo.
 			}
 		}
 	}
-	files := make(map[string][]byte, len(versions))
+	files = make(map[string][]byte, len(versions))
 	for path, blobs := range versions {
 		contents := make([][]byte, len(blobs))
 		for i, h := range blobs {
-			var err error
-			if contents[i], err = r.branch.blob(h); err != nil {
-				return gitrepo.Hash{}, fmt.Errorf("merge %s: %w", path, err)
+			content, err := r.branch.blob(h)
+			if err != nil {
+				return nil, newest, fmt.Errorf("merge %s: %w", path, err)
 			}
+			contents[i] = dropDead(path, content, dead)
 		}
-		files[path], _ = unionMerge(contents)
+		if files[path], _ = unionMerge(contents); len(files[path]) == 0 && dead != nil {
+			files[path] = nil
+		}
 	}
+	return files, newest, nil
+}
+
+// writeMerge writes a commit with new versions of logs on top of the first of its parents, which may be none.
+func (r *Repo) writeMerge(ctx context.Context, parents []gitrepo.Hash, files map[string][]byte, newest time.Time) (gitrepo.Hash, error) {
 	who := gitrepo.Signature{Name: "Arbor", Email: "arbor@localhost", When: newest.UTC()}
-	return r.writeCommit(ctx, gitrepo.NewCommit{
-		Parents: commits, Base: commits[0], Message: "merge git-annex branches", Author: &who, Committer: &who,
-	}, files)
+	c := gitrepo.NewCommit{Parents: parents, Message: "merge git-annex branches", Author: &who, Committer: &who}
+	if len(parents) > 0 {
+		c.Base = parents[0]
+	}
+	return r.writeCommit(ctx, c, files)
 }
 
 // putBackOwn merges what was written here back into the branch when somebody has overwritten it. A branch whose history was rewritten on purpose
-// keeps its rewriting, and is what counts as written here from then on. The branch is locked.
+// keeps its rewriting. Either way the branch is what counts as written here from then on. The branch is locked.
 func (r *Repo) putBackOwn(ctx context.Context) error {
 	own, err := r.branch.ref(ownRef)
 	if err != nil || own.IsZero() {
@@ -213,8 +188,10 @@ func (r *Repo) putBackOwn(ctx context.Context) error {
 			return nil
 		}
 	}
-	_, refused, err := r.mergeOnce(ctx, []gitrepo.Hash{own})
-	if err != nil || refused == nil {
+	if head, _, err = r.mergeOnce(ctx, []gitrepo.Hash{own}); err != nil {
+		return err
+	}
+	if own, err = r.branch.ref(ownRef); err != nil || own == head {
 		return err
 	}
 	err = r.git.UpdateRefs(ctx, []gitrepo.RefUpdate{{Name: ownRef, New: head, Old: own}}, "arbor: follow rewritten history")

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/git-arbor/arbor/sync/annex/annextest"
 	"github.com/git-arbor/arbor/sync/gitrepo"
 )
 
@@ -152,7 +153,10 @@ func merged(t *testing.T, r *Repo, number int) gitrepo.Hash {
 
 // A conflict about an annexed file ends as git-annex ends it: in the same tree.
 func TestConflictsByGitAnnex(t *testing.T) {
-	t.Parallel()
+	annextest.Each(t, testConflictsByGitAnnex)
+}
+
+func testConflictsByGitAnnex(t *testing.T) {
 	r := newAnnex(t)
 	dir := r.git.Dir()
 	groups := merges(conflicts())

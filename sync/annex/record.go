@@ -129,9 +129,13 @@ func (r *Repo) commitFiles(ctx context.Context, old gitrepo.Hash, files map[stri
 	return head, r.moveBranch(ctx, old, head, "arbor: update")
 }
 
-// writeCommit writes a commit of files durably.
+// writeCommit writes a commit of files durably; nil removes one.
 func (r *Repo) writeCommit(ctx context.Context, c gitrepo.NewCommit, files map[string][]byte) (gitrepo.Hash, error) {
 	for path, content := range files {
+		if content == nil {
+			c.Changes = append(c.Changes, gitrepo.Change{Path: path})
+			continue
+		}
 		h, err := r.git.WriteBlob(content)
 		if err != nil {
 			return gitrepo.Hash{}, fmt.Errorf("commit to git-annex branch: %w", err)
