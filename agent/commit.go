@@ -355,12 +355,20 @@ func (c *clone) remember(index []gitrepo.IndexEntry) {
 	}
 }
 
-// largeHook gives large files to the annex, and notes their keys.
+// largeHook gives large files to the annex, notes their keys, and repairs the links of annexed files that were moved.
 func (c *clone) largeHook(added *[]annex.Key) gitrepo.LargeHook {
 	if c.annex == nil {
 		return nil
 	}
 	return func(ctx context.Context, p string, st gitrepo.Stat) (gitrepo.Entry, gitrepo.Stat, bool, error) {
+		if st.IsSymlink() {
+			fixed, ok, err := c.annex.FixLink(ctx, p, st)
+			if err != nil || !ok {
+				return gitrepo.Entry{}, gitrepo.Stat{}, false, err
+			}
+			h, err := c.git.WriteBlob(fixed.Content)
+			return gitrepo.Entry{Mode: fixed.Mode, Hash: h}, fixed.Stat, true, err
+		}
 		large, err := c.annex.Large(ctx, p, st.Size)
 		if err != nil || !large {
 			return gitrepo.Entry{}, gitrepo.Stat{}, false, err

@@ -253,6 +253,10 @@ func (c *clone) wantFrom(ctx context.Context, from, to gitrepo.Hash, told ...ann
 		}
 		c.want.name(k, ch.Path)
 		touched = append(touched, k)
+		if ch.New.Mode == gitrepo.ModeSymlink && c.watch != nil && ch.New.Hash != gitrepo.HashBlob([]byte(annex.LinkTarget(ch.Path, k))) {
+			c.side.pending[ch.Path] = true // moved by a git that has no hook of git-annex
+			c.agenda.in(taskRetry, retryDelay)
+		}
 		switch {
 		case c.annex.Has(k):
 			if ch.New.Mode.IsRegular() {

@@ -128,6 +128,11 @@ func (r *Repo) ingest(ctx context.Context, path string, st gitrepo.Stat, old git
 
 // lockFile puts a link to its object in the place of a file that is as it was when it was seen with st.
 func (r *Repo) lockFile(ctx context.Context, path string, k Key, st gitrepo.Stat) (Added, error) {
+	return r.placeLink(ctx, path, k, st, func(string) bool { return true })
+}
+
+// placeLink puts a link to the key's object in the place of what was seen at path with st, if same says that it still is that.
+func (r *Repo) placeLink(ctx context.Context, path string, k Key, st gitrepo.Stat, same func(replaced string) bool) (Added, error) {
 	dir, release, err := r.tmpDir(ctx)
 	if err != nil {
 		return Added{}, err
@@ -138,14 +143,36 @@ func (r *Repo) lockFile(ctx context.Context, path string, k Key, st gitrepo.Stat
 	if err != nil {
 		return Added{}, err
 	}
-	if err := r.replace(path, link, st, func(string) bool { return true }); err != nil {
+	if err := r.replace(path, link, st, same); err != nil {
 		return Added{}, err
 	}
 	now, err := r.git.Stat(path)
 	if err != nil {
 		return Added{}, err
 	}
-	return Added{Key: k, Mode: gitrepo.ModeSymlink, Content: []byte(target), Stat: now, Here: true}, nil
+	return Added{Key: k, Mode: gitrepo.ModeSymlink, Content: []byte(target), Stat: now, Here: r.Has(k)}, nil
+}
+
+// FixLink makes a symbolic link of the work tree that stands for an annexed file, and was seen with st, lead to the object from where the link now
+// is, as `git annex fix` does: a link that is moved into another directory dangles. ok is false when the link is none of an annexed file, or is
+// right. The error wraps gitrepo.ErrChanged when the link changed meanwhile.
+func (r *Repo) FixLink(ctx context.Context, path string, st gitrepo.Stat) (fixed Added, ok bool, err error) {
+	target, err := os.Readlink(r.workPath(path))
+	if err != nil {
+		return Added{}, false, fmt.Errorf("fix link: %w", err)
+	}
+	k, annexed := ParseLink(target)
+	if !annexed || target == LinkTarget(path, k) {
+		return Added{}, false, nil
+	}
+	fixed, err = r.placeLink(ctx, path, k, st, func(replaced string) bool {
+		now, err := os.Readlink(replaced)
+		return err == nil && now == target
+	})
+	if err != nil {
+		return Added{}, false, fmt.Errorf("fix link %s: %w", path, err)
+	}
+	return fixed, true, nil
 }
 
 // tempLink makes a symbolic link under a name of its own in dir.

@@ -19,8 +19,8 @@ const snapshotInMemory = 8 << 20
 // ErrChanged says that a file changed while it was read. A LargeHook returns it to have the path skipped.
 var ErrChanged = errors.New("file changed while it was read")
 
-// LargeHook may take a regular file of the work tree over: it returns the entry that stands for it (a pointer or
-// link) and the stat the file has afterwards. ok false: the content goes into git. An error wrapping ErrChanged
+// LargeHook may take a regular file or a symbolic link of the work tree over: it returns the entry that stands for it (a
+// pointer or link) and the stat the file has afterwards. ok false: the content goes into git. An error wrapping ErrChanged
 // skips the path.
 type LargeHook func(ctx context.Context, path string, st Stat) (e Entry, after Stat, ok bool, err error)
 
@@ -292,13 +292,6 @@ func (s *snapshot) record(ctx context.Context) error {
 
 // recordOne makes the entry of one candidate; done is false when only git can.
 func (s *snapshot) recordOne(ctx context.Context, c candidate, conv conversion) (done bool, err error) {
-	if c.st.IsSymlink() {
-		target, err := s.tree.readlink(c.path)
-		if err != nil {
-			return false, err
-		}
-		return true, s.finish(c, ModeSymlink, func() (Hash, error) { return s.r.WriteBlob([]byte(target)) })
-	}
 	if s.large != nil {
 		e, after, ok, err := s.large(ctx, c.path, c.st)
 		if err != nil {
@@ -308,6 +301,13 @@ func (s *snapshot) recordOne(ctx context.Context, c candidate, conv conversion) 
 			s.add(c, e, after)
 			return true, nil
 		}
+	}
+	if c.st.IsSymlink() {
+		target, err := s.tree.readlink(c.path)
+		if err != nil {
+			return false, err
+		}
+		return true, s.finish(c, ModeSymlink, func() (Hash, error) { return s.r.WriteBlob([]byte(target)) })
 	}
 	if conv == byGit {
 		return false, nil

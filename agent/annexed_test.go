@@ -1,0 +1,192 @@
+package agent_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/git-arbor/arbor/agent"
+)
+
+// annexBefore makes the machine's clone a repository that a person has used with git-annex, and gives its files.
+func (m *machine) annexBefore(version string) map[string]string {
+	m.t.Helper()
+	if err := os.MkdirAll(m.dir, 0o755); err != nil {
+		m.t.Fatal(err)
+	}
+	m.git("init", "-q", "-b", "main")
+	m.identify()
+	m.git("config", "annex.autoupgraderepository", "false")
+	m.git("annex", "init", "-q", "--version="+version, m.name)
+	files := make(map[string]string)
+	for i, backend := range []string{"SHA256E", "MD5E", "SHA512E", "SHA1", "WORM", "BLAKE2B256E"} {
+		for _, form := range []string{"locked", "unlocked"} {
+			name := fmt.Sprintf("dir %d/%s %s.bin", i, form, backend)
+			files[name] = strings.Repeat(name+"\n", 2000)
+			m.save(name, files[name])
+			m.git("-c", fmt.Sprintf("annex.addunlocked=%t", form == "unlocked"), "annex", "add", "-q", "--backend="+backend, name)
+		}
+	}
+	web := filepath.Join(m.t.TempDir(), "from the web.bin")
+	files["web.bin"] = strings.Repeat("web\n", 1000)
+	if err := os.WriteFile(web, []byte(files["web.bin"]), 0o666); err != nil {
+		m.t.Fatal(err)
+	}
+	for _, verb := range [][]string{{"addurl", "-q", "--fast", "--file=web.bin", "file://" + strings.ReplaceAll(web, " ", "%20")}, {"get", "-q", "web.bin"}} {
+		m.git(append([]string{"-c", "annex.security.allowed-url-schemes=file", "annex"}, verb...)...)
+	}
+	m.git("commit", "-q", "-m", "as it was")
+	return files
+}
+
+// annexSound lets git-annex judge the machine's clone: it must find nothing to mend.
+func (m *machine) annexSound() {
+	m.t.Helper()
+	for _, note := range annexFsck(m.t, m, true) {
+		m.t.Errorf("%s: git annex fsck: %s", m.name, note)
+	}
+}
+
+// TestAnnexOfBefore has agents keep a repository of an old version in step, with keys of every kind.
+func TestAnnexOfBefore(t *testing.T) {
+	n := newNetwork(t)
+	a, b := n.machine(t, "laptop"), n.machine(t, "desktop")
+	files := a.annexBefore("8")
+	a.init(agent.InitOptions{})
+	a.start()
+	b.join(a, agent.JoinOptions{})
+	b.start()
+	for name, content := range files {
+		b.has(name, content)
+	}
+	settled(t, a, b)
+	if version := a.git("config", "annex.version"); version != "8" {
+		t.Errorf("annex.version is now %s", version)
+	}
+	for name := range files {
+		if one, other := a.git("annex", "lookupkey", name), b.git("annex", "lookupkey", name); one != other || name != "web.bin" && !strings.HasPrefix(one, strings.TrimSuffix(name[strings.LastIndexByte(name, ' ')+1:], ".bin")) {
+			t.Errorf("%s has the keys %s and %s", name, one, other)
+		}
+	}
+	a.annexSound()
+	b.annexSound()
+}
+
+// TestMovedLinks has a person move locked files into other folders, without git and with it.
+func TestMovedLinks(t *testing.T) {
+	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop")
+	a, b := ms[0], ms[1]
+	content := make(map[string]string)
+	for _, name := range []string{"by hand.bin", "by git.bin", "in a commit.bin", "sub/up.bin", "folder/in it.bin"} {
+		content[name] = strings.Repeat(name, 20_000)
+		a.save(name, content[name])
+		b.has(name, content[name])
+	}
+	settled(t, a, b)
+	a.try("annex", "lock", ".")
+	settled(t, a, b)
+	for _, m := range []*machine{a, b} {
+		for name := range content {
+			m.locked(name)
+		}
+	}
+	for from, to := range map[string]string{"by hand.bin": "deep/er/by hand.bin", "sub/up.bin": "up.bin", "folder": "deep/folder"} {
+		if err := os.MkdirAll(filepath.Dir(a.path(to)), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(a.path(from), a.path(to)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.try("mv", "by git.bin", "deep/by git.bin")
+	settled(t, a, b)
+	b.try("mv", "in a commit.bin", "deep/in a commit.bin")
+	b.try("-c", "core.hooksPath=/dev/null", "commit", "-q", "--allow-empty", "-m", "where git-annex is not installed")
+	for to, from := range map[string]string{
+		"deep/er/by hand.bin": "by hand.bin", "up.bin": "sub/up.bin", "deep/by git.bin": "by git.bin", "deep/in a commit.bin": "in a commit.bin", "deep/folder/in it.bin": "folder/in it.bin",
+	} {
+		for _, m := range ms {
+			m.has(to, content[from]) // through the link
+			m.locked(to)
+			m.lacks(from)
+		}
+	}
+	settled(t, a, b)
+	a.annexSound()
+	b.annexSound()
+	if out := a.git("annex", "fix"); out != "" {
+		t.Errorf("git annex fix still had something to do: %s", out)
+	}
+}
+
+// locked waits until a file is a link to its content.
+func (m *machine) locked(name string) {
+	m.t.Helper()
+	m.eventually("see "+name+" locked", func() error {
+		st, err := os.Lstat(m.path(name))
+		if err == nil && st.Mode()&os.ModeSymlink == 0 {
+			err = fmt.Errorf("it is %v", st.Mode())
+		}
+		return err
+	})
+}
+
+// TestForgetDead has a person forget a lost machine with git-annex on one machine; nothing of it comes back from the other.
+func TestForgetDead(t *testing.T) {
+	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop", "lost")
+	a, b, lost := ms[0], ms[1], ms[2]
+	a.save("f.bin", strings.Repeat("1", 200_000))
+	for _, m := range ms {
+		m.has("f.bin", strings.Repeat("1", 200_000))
+	}
+	settled(t, ms...)
+	uuid := lost.git("config", "annex.uuid")
+	lines := func(m *machine) string {
+		out, _ := m.tryGit("grep", "-l", uuid, "git-annex", "--", ":!trust.log")
+		return out
+	}
+	for _, m := range ms[:2] {
+		m.eventually("know where it is", func() error {
+			if out := lines(m); !strings.Contains(out, ".bin.log") {
+				return fmt.Errorf("only %q tell", out)
+			}
+			return nil
+		})
+	}
+	lost.stop()
+	old := a.git("rev-list", "--max-parents=0", "git-annex")
+	a.try("annex", "dead", uuid)
+	a.try("annex", "forget", "--force", "--drop-dead")
+	a.save("g.bin", strings.Repeat("2", 200_000))
+	b.save("h.bin", strings.Repeat("3", 200_000))
+	a.has("h.bin", strings.Repeat("3", 200_000))
+	b.has("g.bin", strings.Repeat("2", 200_000))
+	settled(t, a, b)
+	for _, m := range ms[:2] {
+		m.eventually("forget", func() error {
+			if out := lines(m); out != "" {
+				return fmt.Errorf("%q tell of it", out)
+			}
+			roots, err := m.tryGit("rev-list", "--max-parents=0", "git-annex")
+			if err == nil && strings.Contains(roots, old) {
+				err = fmt.Errorf("the old history is there: %s", roots)
+			}
+			return err
+		})
+		m.eventually("know where all is", func() error {
+			out, err := m.tryGit("annex", "whereis", "f.bin", "g.bin", "h.bin")
+			if err == nil && strings.Count(out, "(2 copies)") != 3 {
+				err = fmt.Errorf("whereis says %s", out)
+			}
+			return err
+		})
+	}
+	for _, m := range ms[:2] {
+		m.annexSound()
+		if out := lines(m); out != "" {
+			t.Errorf("%s: %q tell of what was forgotten", m.name, out)
+		}
+	}
+}
