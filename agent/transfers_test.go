@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/git-arbor/arbor/agent"
@@ -59,6 +60,11 @@ func TestBothSidesShowATransfer(t *testing.T) {
 		if down.Peer != side.from.name || up.Peer != side.to.name || up.Key != down.Key {
 			t.Errorf("%s shows %+v, %s shows %+v", side.from.name, up, side.to.name, down)
 		}
+		info, err := side.to.tryGit("annex", "info", "--fast", "--json")
+		if want := fmt.Sprintf(`"file":%q,"key":%q,"remote":"%s","transfer":"download"`, side.file, down.Key, side.from.git("config", "annex.uuid")); err != nil ||
+			!strings.Contains(info, want) {
+			t.Errorf("git annex info says %s, %v; want %s", info, err, want)
+		}
 		side.from.row("more", running(status.Up, side.file, up.Bytes+1))
 	}
 	for _, m := range ms {
@@ -73,6 +79,9 @@ func TestBothSidesShowATransfer(t *testing.T) {
 			}
 			return err
 		})
+	}
+	if info := a.git("annex", "info", "--fast"); !strings.Contains(info, "transfers in progress: none") {
+		t.Errorf("git annex info says %s", info)
 	}
 	// What is cut short is over too.
 	a.limit(func(l *config.Limits) { l.Up, l.LAN = size/6, true })

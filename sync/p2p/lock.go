@@ -7,11 +7,16 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/git-arbor/arbor/sync/annex"
 )
+
+// notedTransfer is the size, in bytes, from which `git annex info` shows a transfer.
+const notedTransfer = 1 << 20
 
 // lockFile takes the exclusive lock that git-annex takes on such a file; ErrBusy when somebody has it.
 func lockFile(path string) (*os.File, error) {
@@ -61,7 +66,29 @@ func LockUpload(repo *annex.Repo, key annex.Key, to string) (unlock func(), err 
 	if err != nil {
 		return nil, fmt.Errorf("send %s: %w", key, err)
 	}
-	return func() { unlockFile(lock) }, nil
+	noteTransfer(lock, key, "")
+	return func() { unlockTransfer(lock) }, nil
+}
+
+// noteTransfer has `git annex info` show the transfer of a key, of which lock is the lock, under the name of a file, which may be "". It is of no
+// use for what is done in a moment. The file beside the lock is that of git-annex.md §1.9; git-annex removes it when nobody has the lock.
+func noteTransfer(lock *os.File, key annex.Key, file string) {
+	if size, ok := key.Size(); ok && size < notedTransfer || strings.Contains(file, "\n") {
+		return
+	}
+	_ = os.WriteFile(noteOf(lock), fmt.Appendf(nil, "%ds\n%s\n", time.Now().Unix(), file), 0o666) // it only tells
+}
+
+// noteOf gives the file that tells of the transfer under a lock.
+func noteOf(lock *os.File) string {
+	dir, name := filepath.Split(lock.Name())
+	return filepath.Join(dir, strings.TrimPrefix(name, "lck."))
+}
+
+// unlockTransfer ends a transfer.
+func unlockTransfer(lock *os.File) {
+	_ = os.Remove(noteOf(lock))
+	unlockFile(lock)
 }
 
 // unlockFile removes the file, as git-annex does, and lets go of its lock.

@@ -95,6 +95,13 @@ func (p *Partial) open(path, from string) error {
 	return nil
 }
 
+// Show has `git annex info` show that the content is coming, under the name of a file.
+func (p *Partial) Show(file string) {
+	if len(p.locks) > 1 { // the first is that of any source
+		noteTransfer(p.locks[1], p.key, file)
+	}
+}
+
 // Size is how many bytes are here, and so the offset of what is missing. Any goroutine may call it.
 func (p *Partial) Size() int64 { return p.size.Load() }
 
@@ -252,7 +259,7 @@ func (p *Partial) Close() {
 		_ = p.file.Close()
 	}
 	for _, lock := range p.locks {
-		unlockFile(lock)
+		unlockTransfer(lock)
 	}
 	p.file, p.locks = nil, nil
 }
