@@ -3,6 +3,7 @@ package annex
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,10 +16,37 @@ func (r *Repo) LockContent(k Key) (release func(), ok bool, err error) {
 	if !present {
 		return nil, false, nil
 	}
+	lock := r.lockBeside
 	if r.locksObjects() {
-		return r.lockObject(object)
+		lock = r.lockObject
 	}
-	return r.lockBeside(object)
+	if release, ok, err = lock(object); !ok {
+		return nil, false, err
+	}
+	if sound, err := unmodifiedObject(k, object); err != nil || !sound {
+		release()
+		return nil, false, err
+	}
+	return release, true, nil
+}
+
+// unmodifiedObject says whether an object still is the content of its key. With annex.thin it may be a file of the work tree under another name, which a
+// person writes to: then it can be written to itself, and is hashed. Others may remove their copies because of this one.
+func unmodifiedObject(k Key, object string) (bool, error) {
+	st, err := os.Lstat(object)
+	if err != nil || st.Mode().Perm()&0o222 == 0 {
+		return err == nil, err
+	}
+	f, err := os.Open(object)
+	if err != nil {
+		return false, fmt.Errorf("lock content: %w", err)
+	}
+	v := k.Verifier()
+	_, err = io.Copy(v, f)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return false, fmt.Errorf("lock content: %w", err)
+	}
+	return v.hash != nil && v.Check() == nil, nil
 }
 
 // locksObjects says whether content is locked by its object, as git-annex does it in repositories before version 10, and not by a file beside it.
