@@ -124,6 +124,10 @@ func (c *clone) look(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("read HEAD: %w", err)
 		}
+		if err := annex.RefuseBranch(branch); err != nil {
+			c.side.moved = true
+			return err
+		}
 		if c.side.fresh { // the first look
 			if head, err = c.finishCheckOut(ctx, branch, head); err != nil {
 				return err

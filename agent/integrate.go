@@ -21,7 +21,7 @@ const (
 
 // shared reports whether a reference is one that peers keep in step by merging commits.
 func shared(ref string) bool {
-	return strings.HasPrefix(ref, branchPrefix) && ref != annexBranch && !strings.HasPrefix(ref, syncedPrefix)
+	return strings.HasPrefix(ref, branchPrefix) && ref != annexBranch && !strings.HasPrefix(ref, syncedPrefix) && !annex.Adjusted(ref)
 }
 
 // integrate brings the commits that have arrived into the branches of the clone.

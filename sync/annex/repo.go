@@ -132,13 +132,20 @@ func refuseAdjusted(ctx context.Context, git *gitrepo.Repo) error {
 	if err != nil {
 		return fmt.Errorf("read HEAD: %w", err)
 	}
-	if strings.HasPrefix(ref, "refs/heads/adjusted/") {
-		return &Refused{
-			What: "the adjusted branch " + strings.TrimPrefix(ref, "refs/heads/") + " is checked out",
-			Hint: "run git checkout with the branch it was made from",
-		}
+	return RefuseBranch(ref)
+}
+
+// Adjusted says whether a reference is a branch that `git annex adjust` has made of another: its commits are not to be shared.
+func Adjusted(ref string) bool { return strings.HasPrefix(ref, "refs/heads/adjusted/") }
+
+// RefuseBranch is *Refused for a branch that cannot be kept in step while it is checked out.
+func RefuseBranch(ref string) error {
+	if !Adjusted(ref) {
+		return nil
 	}
-	return nil
+	name := strings.TrimPrefix(ref, "refs/heads/")
+	of, _, _ := strings.Cut(strings.TrimPrefix(name, "adjusted/"), "(")
+	return &Refused{What: "the adjusted branch " + name + " is checked out", Hint: "run git checkout " + of}
 }
 
 // refuseWorkTree refuses a work tree in which files cannot be replaced at once, or that cannot have links.
