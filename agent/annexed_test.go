@@ -1,6 +1,7 @@
 package agent_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -142,6 +143,16 @@ func TestForgetDead(t *testing.T) {
 		m.has("f.bin", strings.Repeat("1", 200_000))
 	}
 	settled(t, ms...)
+	origin := filepath.Join(t.TempDir(), "origin.git")
+	a.git("init", "-q", "--bare", origin)
+	a.try("remote", "add", "origin", origin)
+	a.eventually("push", func() error {
+		out, err := a.tryGit("ls-remote", "origin", "git-annex")
+		if err == nil && out == "" {
+			err = errors.New("there is no git-annex branch")
+		}
+		return err
+	})
 	uuid := lost.git("config", "annex.uuid")
 	lines := func(m *machine) string {
 		out, _ := m.tryGit("grep", "-l", uuid, "git-annex", "--", ":!trust.log")
@@ -177,7 +188,7 @@ func TestForgetDead(t *testing.T) {
 		})
 		m.eventually("know where all is", func() error {
 			out, err := m.tryGit("annex", "whereis", "f.bin", "g.bin", "h.bin")
-			if err == nil && strings.Count(out, "(2 copies)") != 3 {
+			if err == nil && strings.Count(out, "(3 copies)") != 3 {
 				err = fmt.Errorf("whereis says %s", out)
 			}
 			return err
@@ -185,8 +196,49 @@ func TestForgetDead(t *testing.T) {
 	}
 	for _, m := range ms[:2] {
 		m.annexSound()
+	}
+	// A remote that still has the old history gets no more of it, nor do we push to it for ever.
+	if w := a.warned("remote-forgot"); !strings.Contains(w.Hint, "git push --force origin git-annex") {
+		t.Errorf("the warning is %+v", w)
+	}
+	for _, args := range [][]string{{"git-annex"}, {"git-annex:synced/git-annex"}} {
+		a.git(append([]string{"push", "-q", "--force", "origin"}, args...)...)
+	}
+	a.save("i.bin", strings.Repeat("4", 200_000))
+	b.has("i.bin", strings.Repeat("4", 200_000))
+	a.eventually("push again", func() error {
+		out, err := a.tryGit("ls-remote", "origin", "synced/git-annex")
+		if own := a.git("rev-parse", "git-annex"); err == nil && !strings.Contains(out, own) {
+			err = fmt.Errorf("%s, not %s", out, own)
+		}
+		return err
+	})
+	for _, m := range ms[:2] {
 		if out := lines(m); out != "" {
 			t.Errorf("%s: %q tell of what was forgotten", m.name, out)
 		}
+	}
+}
+
+// TestAdjustedBranch: an adjusted branch is left alone while it is checked out, and is not shared.
+func TestAdjustedBranch(t *testing.T) {
+	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop")
+	a, b := ms[0], ms[1]
+	a.save("before.txt", "before\n")
+	b.has("before.txt", "before\n")
+	settled(t, a, b)
+	branch := a.git("branch", "--show-current")
+	a.try("annex", "adjust", "--unlock")
+	if w := a.warned("cycle"); !strings.Contains(w.Text, "adjusted/"+branch) || w.Hint != "run git checkout "+branch {
+		t.Errorf("the warning is %+v", w)
+	}
+	a.save("meanwhile.txt", "meanwhile\n")
+	b.save("theirs.txt", "theirs\n")
+	a.try("checkout", "-q", branch)
+	b.has("meanwhile.txt", "meanwhile\n")
+	a.has("theirs.txt", "theirs\n")
+	settled(t, a, b)
+	if refs := b.git("for-each-ref", "refs/heads/adjusted"); refs != "" {
+		t.Errorf("the adjusted branch was shared: %s", refs)
 	}
 }

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -79,6 +80,9 @@ func (c *clone) pushRemote(p *place) {
 		return
 	}
 	p.changed = time.Time{}
+	if p.forgotten {
+		delete(heads, annexBranch)
+	}
 	if len(heads) == 0 || maps.Equal(heads, p.heads) {
 		return
 	}
@@ -96,6 +100,7 @@ func (c *clone) pushRemote(p *place) {
 			return
 		}
 		p.heads = heads
+		p.due = p.due || p.forgotten // the person may have pushed the rest
 		c.log.Debug("pushed", "remote", p.Name)
 		pushed := signal.Pushed{Remote: p.id, Heads: make(map[string]signal.Hash)}
 		for ref, h := range heads {
@@ -154,12 +159,17 @@ func (c *clone) remoteJob(p *place, job func(context.Context) error, done func(c
 // remoteFetched takes in where the branches of a remote are. What is pushed to a branch goes to synced/<branch>, too, which nobody has
 // checked out: git-annex's convention.
 func (c *clone) remoteFetched(ctx context.Context, p *place, refs map[string]gitrepo.Hash) {
-	behind := false
+	behind, forgotten := false, false
 	p.heads = make(map[string]gitrepo.Hash)
 	for name, h := range refs {
 		branch := strings.TrimPrefix(strings.TrimPrefix(name, "refs/remotes/"+p.Name+"/"), "synced/")
 		ref := branchPrefix + branch
 		if !shared(ref) && (ref != annexBranch || c.annex == nil) {
+			continue
+		}
+		if ref == annexBranch && c.superseded(h) {
+			c.arrive(ref, h, p.Name)
+			forgotten = true
 			continue
 		}
 		p.heads[ref] = h
@@ -178,9 +188,38 @@ func (c *clone) remoteFetched(ctx context.Context, p *place, refs map[string]git
 		c.arrive(ref, h, p.Name)
 		behind = true // merged, it is more than what the remote has
 	}
+	c.remoteForgot(p, forgotten)
 	if behind && p.changed.IsZero() {
 		p.changed = time.Now()
 	}
+}
+
+// superseded reports whether a git-annex branch has history that was forgotten here: `git annex forget`.
+func (c *clone) superseded(h gitrepo.Hash) bool {
+	if c.git.Complete(context.Background(), h) != nil {
+		return false
+	}
+	old, err := c.annex.Superseded(h)
+	if err != nil {
+		c.log.Warn("look at git-annex branch", "commit", h, "err", err)
+	}
+	return old
+}
+
+// remoteForgot notes whether a remote has history of the git-annex branch that was forgotten. That branch is not pushed there then: only force, which is
+// the person's, replaces it.
+func (c *clone) remoteForgot(p *place, forgotten bool) {
+	if p.forgotten && !forgotten {
+		p.changed = time.Now()
+	}
+	p.forgotten = forgotten
+	code := "remote-forgot " + p.Name
+	if !forgotten {
+		c.clear(code)
+		return
+	}
+	c.warnText(code, fmt.Sprintf("the remote %s has history of the git-annex branch that was forgotten here", p.Name),
+		fmt.Sprintf("git push --force %s git-annex git-annex:synced/git-annex", p.Name))
 }
 
 // receivePushed takes in that a peer has pushed to a remote. What the links do not bring soon is fetched from there.

@@ -33,12 +33,13 @@ type place struct {
 	lacks    map[annex.Key]string // contents that are here and, by all that is known, not there, each with a file that names it
 	has      map[annex.Key]bool   // what signals said is there
 
-	heads    map[string]gitrepo.Hash // where its branches are, as far as was seen or told
-	busy     bool                    // git talks with it
-	due      bool                    // it is to be fetched from
-	changed  time.Time               // since when it lacks commits; zero: it lacks none
-	failures int
-	notUntil time.Time
+	heads     map[string]gitrepo.Hash // where its branches are, as far as was seen or told
+	busy      bool                    // git talks with it
+	due       bool                    // it is to be fetched from
+	changed   time.Time               // since when it lacks commits; zero: it lacks none
+	forgotten bool                    // its git-annex branch has history that was forgotten here
+	failures  int
+	notUntil  time.Time
 }
 
 // local reports whether the remote is on this machine.

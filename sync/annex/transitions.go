@@ -96,6 +96,25 @@ func (b *branch) sortTransitions(old gitrepo.Hash, heads []gitrepo.Hash) (all tr
 	return all, done, behind, refused, nil
 }
 
+// Superseded says whether the history of the git-annex branch at a commit was rewritten here since (`git annex forget`): what is in it counts when it is
+// merged, but it never becomes a part of the branch here.
+func (r *Repo) Superseded(head gitrepo.Hash) (bool, error) {
+	current, err := r.branch.current()
+	if err != nil {
+		return false, err
+	}
+	own, err := r.branch.transitions(current)
+	if err != nil {
+		return false, err
+	}
+	theirs, err := r.branch.transitions(head)
+	if err != nil {
+		return false, err
+	}
+	more := func(line string) bool { return !slices.Contains(own, line) }
+	return !slices.Equal(own, theirs) && !slices.ContainsFunc(theirs, more), nil
+}
+
 // dropDead takes the lines of dead repositories out of the log at path, as far as git-annex does.
 func dropDead(path string, content []byte, dead map[string]bool) []byte {
 	at := uuidField(path)
