@@ -3,9 +3,11 @@ package annex
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -153,5 +155,38 @@ func testLockContent(t *testing.T) {
 	run(t, r.git.Dir(), "git-annex", "drop", "--force", "file")
 	if _, ok, err := r.LockContent(k); ok || err != nil {
 		t.Errorf("LockContent of what is gone: %v, %v", ok, err)
+	}
+}
+
+// An object is found, and removed, in the layout of the other kind of repository too: clones are turned into bare ones and back.
+func TestBothLayouts(t *testing.T) {
+	t.Parallel()
+	for name, args := range map[string][]string{"work tree": {"init", "-q"}, "bare": {"init", "-q", "--bare"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := tempDir(t)
+			run(t, dir, "git", args...)
+			r := initAnnex(t, dir, "laptop")
+			k := KeyFor(sha256.Sum256([]byte("content")), int64(len("content")), "f", DefaultMaxExtensionLength)
+			object := r.objectPath(k, r.git.Bare()) // where the other kind has it
+			if err := os.MkdirAll(filepath.Dir(object), 0o777); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(object, []byte("content"), 0o444); err != nil {
+				t.Fatal(err)
+			}
+			location := strings.TrimSpace(run(t, dir, "git-annex", "contentlocation", k.String()))
+			if found, ok := r.ObjectPath(k); !ok || !strings.HasSuffix(found, filepath.Clean(location)) {
+				t.Errorf("the object is at %s, %v; for git-annex at %s", found, ok, location)
+			}
+			var keys []Key
+			if err := r.Keys(func(k Key) error { keys = append(keys, k); return nil }); err != nil || !slices.Equal(keys, []Key{k}) {
+				t.Errorf("Keys gives %v, %v", keys, err)
+			}
+			removed(t, r, k)
+			if out, err := try(t, dir, "git-annex", "contentlocation", k.String()); err == nil || r.Has(k) {
+				t.Errorf("the removed object is at %s", out)
+			}
+		})
 	}
 }

@@ -72,7 +72,7 @@ func (b *branch) sortTransitions(old gitrepo.Hash, heads []gitrepo.Hash) (all tr
 		if err != nil {
 			return nil, nil, nil, nil, err
 		}
-		if !slices.Equal(log, own) && !(log.known() && own.known()) {
+		if !slices.Equal(log, own) && (!log.known() || !own.known()) {
 			refused = &Refused{
 				What: fmt.Sprintf("the git-annex branch at %s and the one here do not share the same rewritings of history", h),
 				Hint: "run git annex merge, which knows what was forgotten and why",
