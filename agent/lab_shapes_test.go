@@ -6,14 +6,17 @@ import (
 	"testing"
 )
 
-// TestLabChain has a large file go along a row of five machines, of which only neighbours reach each other. Each passes on what is
+// TestLabChain has a large file go along a row of machines, of which only neighbours reach each other. Each passes on what is
 // checked while the rest still comes, and nothing else is ever seen among the objects.
 func TestLabChain(t *testing.T) {
 	if !inLab(t) {
 		return
 	}
-	size, timed := labSize(t, 16e6)
+	size, timed := labSize(t, 8e6)
 	row := []string{"host1", "host2", "host3", "host4", "host5"}
+	if !timed {
+		row = row[:3] // finding out who cannot be reached takes long
+	}
 	var top topology
 	for i, h := range row {
 		top.lines = append(top.lines, line{a: server, b: h})
@@ -50,21 +53,24 @@ func TestLabChain(t *testing.T) {
 	}
 }
 
-// TestLabStar has a laptop with a thin uplink save a large file, which a NAS with a wide one and four more machines want, each
+// TestLabStar has a laptop with a thin uplink save a large file, which a NAS with a wide one and some more machines want, each
 // elsewhere: the uplink carries it once, and the NAS gives it to the rest.
 func TestLabStar(t *testing.T) {
 	if !inLab(t) {
 		return
 	}
-	size, timed := labSize(t, 8e6)
+	size, timed := labSize(t, 5e6)
 	const internet = "internet"
-	clients := []string{"client1", "client2", "client3", "client4"}
+	uplink, clients := 50, []string{"client1", "client2", "client3", "client4"}
+	if !timed {
+		uplink, clients = 20, clients[:3] // what agents measure is what the lines are like, also where the machine is slow
+	}
 	top := topology{
 		lans:  map[string][]string{internet: {server}},
-		lines: []line{{a: laptop, b: internet, mbit: 50}, {a: "nas", b: internet, mbit: 500}},
+		lines: []line{{a: laptop, b: internet, mbit: uplink}, {a: "nas", b: internet, mbit: 10 * uplink}},
 	}
 	for _, c := range clients {
-		top.lines = append(top.lines, line{a: c, b: internet, mbit: 200})
+		top.lines = append(top.lines, line{a: c, b: internet, mbit: 4 * uplink})
 	}
 	l := newLab(t, top)
 	ms := l.grove(append([]string{laptop, "nas"}, clients...)...)
@@ -72,13 +78,10 @@ func TestLabStar(t *testing.T) {
 	before := l.carried(laptop, internet)
 	last := slices.Max(spread(ms, size))
 	carried := l.carried(laptop, internet) - before
-	t.Logf("%d MB to a NAS and four clients: the uplink carried %.3f times that, the last had it after %v, %.2f times what TCP takes (%v)",
-		size/1e6, float64(carried)/float64(size), last, last.Seconds()/one.Seconds(), one)
-	if !timed {
-		return // who gets it from whom goes by what agents measured, which on a slow machine is not what the lines are like
-	}
+	t.Logf("%d MB to a NAS and %d clients: the uplink carried %.3f times that, the last had it after %v, %.2f times what TCP takes (%v)",
+		size/1e6, len(clients), float64(carried)/float64(size), last, last.Seconds()/one.Seconds(), one)
 	once(t, "the uplink", carried, size)
-	if last.Seconds() > 1.15*one.Seconds() {
+	if timed && last.Seconds() > 1.15*one.Seconds() {
 		t.Errorf("the last had it after %v, what crosses the uplink once takes %v", last, one)
 	}
 }
