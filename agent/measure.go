@@ -139,7 +139,7 @@ func probe(ctx context.Context, open func(context.Context) (*p2p.Client, error),
 	size, _ := key.Size()
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
-	var p probed
+	p := probed{begun: time.Now()}
 	_, err = client.Get(ctx, p2p.GetRequest{Key: key, Offset: size - probeBytes}, &p)
 	if err != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return 0, err
@@ -149,6 +149,7 @@ func probe(ctx context.Context, open func(context.Context) (*p2p.Client, error),
 
 // probed is when how many bytes of a probe had come.
 type probed struct {
+	begun time.Time
 	bytes []int64
 	at    []time.Time
 }
@@ -162,7 +163,8 @@ func (p *probed) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// rate is that of the second half of the time: TCP begins slowly. It is 0 when too little came to tell.
+// rate is that of the second half of the time, for TCP begins slowly; but not many times that of the whole: on a busy machine bytes that waited
+// come at once. It is 0 when too little came to tell.
 func (p *probed) rate() float64 {
 	n := len(p.at)
 	if n < 4 {
@@ -175,5 +177,6 @@ func (p *probed) rate() float64 {
 	if took <= 0 {
 		return 0
 	}
-	return float64(p.bytes[n-1]-p.bytes[i]) / took
+	whole := float64(p.bytes[n-1]) / p.at[n-1].Sub(p.begun).Seconds()
+	return min(float64(p.bytes[n-1]-p.bytes[i])/took, 4*whole)
 }
