@@ -105,6 +105,20 @@ func (s *objectStore) read(h Hash, max int64) (object, error) {
 	if ok {
 		return o, nil
 	}
+	// First in the packs that are open: that costs no system call where there is none.
+	o, err := s.packs.readOpen(h, max)
+	if err != nil && !errors.Is(err, ErrTooBig) {
+		o, err = s.readElsewhere(h, max)
+	}
+	if err != nil {
+		return object{}, fmt.Errorf("read object %s: %w", h, err)
+	}
+	s.remember(h, o)
+	return o, nil
+}
+
+// readElsewhere reads a loose object, or one of a pack that is new.
+func (s *objectStore) readElsewhere(h Hash, max int64) (object, error) {
 	o, err := s.readLoose(h, max)
 	if errors.Is(err, fs.ErrNotExist) {
 		o, err = s.packs.read(h, max)
@@ -116,11 +130,7 @@ func (s *objectStore) read(h Hash, max int64) (object, error) {
 			err = ErrNotFound
 		}
 	}
-	if err != nil {
-		return object{}, fmt.Errorf("read object %s: %w", h, err)
-	}
-	s.remember(h, o)
-	return o, nil
+	return o, err
 }
 
 // remember keeps trees and commits in memory. When the memory is full all is forgotten: what is in use comes back

@@ -35,12 +35,14 @@ type packStore struct {
 	packs map[string]*pack
 	seen  []time.Time // per directory: modification time of objects/pack when it was listed; zero: list again
 	cache *cache.ObjectLRU
+	plain plainReader
 }
 
 // pack is one pack with its index in memory.
 type pack struct {
 	idx  *idxfile.MemoryIndex
 	file *packfile.Packfile
+	data io.ReaderAt // the same file
 }
 
 func (s *packStore) close() error {
@@ -158,7 +160,7 @@ func (s *packStore) openPack(path string) (*pack, error) {
 		return nil, err
 	}
 	// Without a file system the decoder gives objects in memory that outlive the pack.
-	return &pack{idx, packfile.NewPackfileWithCache(idx, nil, f, s.cache, 0)}, nil
+	return &pack{idx, packfile.NewPackfileWithCache(idx, nil, f, s.cache, 0), f}, nil
 }
 
 func readIdx(path string) (*idxfile.MemoryIndex, error) {
@@ -184,17 +186,9 @@ func (s *packStore) find(h Hash, fn func(p *pack, offset int64) error) error {
 		}
 	}
 	for {
-		failed := ErrNotFound
-		for _, p := range s.packs {
-			offset, err := p.idx.FindOffset(plumbing.Hash(h))
-			if err != nil {
-				continue
-			}
-			err = fn(p, offset)
-			if err == nil || errors.Is(err, ErrTooBig) {
-				return err
-			}
-			failed = err
+		failed := s.findOpen(h, fn)
+		if failed == nil || errors.Is(failed, ErrTooBig) {
+			return failed
 		}
 		changed, err := s.refresh()
 		if err != nil {
@@ -204,6 +198,23 @@ func (s *packStore) find(h Hash, fn func(p *pack, offset int64) error) error {
 			return failed
 		}
 	}
+}
+
+// findOpen is find in the packs that are open. s.mu is held.
+func (s *packStore) findOpen(h Hash, fn func(p *pack, offset int64) error) error {
+	failed := ErrNotFound
+	for _, p := range s.packs {
+		offset, err := p.idx.FindOffset(plumbing.Hash(h))
+		if err != nil {
+			continue
+		}
+		err = fn(p, offset)
+		if err == nil || errors.Is(err, ErrTooBig) {
+			return err
+		}
+		failed = err
+	}
+	return failed
 }
 
 func (s *packStore) has(h Hash) bool {
@@ -219,7 +230,26 @@ func (s *packStore) size(h Hash) (n int64, err error) {
 }
 
 func (s *packStore) read(h Hash, max int64) (o object, err error) {
-	err = s.find(h, func(p *pack, offset int64) error {
+	err = s.find(h, s.reader(&o, h, max))
+	return o, err
+}
+
+// readOpen is read from the packs that are open.
+func (s *packStore) readOpen(h Hash, max int64) (o object, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err = s.findOpen(h, s.reader(&o, h, max))
+	return o, err
+}
+
+// reader gives what reads the object at an offset of a pack into o.
+func (s *packStore) reader(o *object, h Hash, max int64) func(p *pack, offset int64) error {
+	return func(p *pack, offset int64) error {
+		plain, err := s.plain.read(p.data, offset, max)
+		if !errors.Is(err, errPackedDelta) {
+			*o = plain
+			return err
+		}
 		size, err := p.file.GetSizeByOffset(offset)
 		if err != nil {
 			return err
@@ -239,6 +269,5 @@ func (s *packStore) read(h Hash, max int64) (o object, err error) {
 		o.kind = eo.Type()
 		o.data, err = readExactly(rd, eo.Size())
 		return err
-	})
-	return o, err
+	}
 }

@@ -115,17 +115,8 @@ func parsePack(pack []byte, max int64) ([]*packEntry, error) {
 // parseEntryHeader reads type and size of an entry and the base of a delta.
 func parseEntryHeader(rd *bytes.Reader) (e *packEntry, size int64, err error) {
 	e = &packEntry{offset: rd.Size() - int64(rd.Len())}
-	c, err := rd.ReadByte()
-	if err != nil {
-		return nil, 0, errEntryHeader
-	}
-	e.kind = plumbing.ObjectType(c >> 4 & 7)
-	size = int64(c & 15)
-	for shift := 4; c&0x80 != 0; shift += 7 {
-		if c, err = rd.ReadByte(); err != nil || shift > 53 {
-			return nil, 0, errEntryHeader
-		}
-		size |= int64(c&0x7f) << shift
+	if e.kind, size, err = readTypeAndSize(rd); err != nil {
+		return nil, 0, err
 	}
 	switch e.kind {
 	case plumbing.CommitObject, plumbing.TreeObject, plumbing.BlobObject, plumbing.TagObject:
