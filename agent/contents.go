@@ -190,7 +190,7 @@ func (c *clone) openQueue() {
 	c.names = holders.nameOf
 	c.queue = transfer.New(transfer.Options{
 		Repo:     repo,
-		Holders:  func(k annex.Key) []transfer.Holder { return holders.of(k, c.logged(repo, k)) },
+		Holders:  func(keys []annex.Key) [][]transfer.Holder { return c.sources(repo, holders, keys) },
 		Arrivals: c.passing,
 		Open:     c.openSession,
 		Remote:   c.openRemote,
@@ -209,6 +209,20 @@ func (c *clone) logged(repo *annex.Repo, k annex.Key) []string {
 		c.log.Warn("read location log", "key", k, "err", err)
 	}
 	return logged
+}
+
+// sources gives the queue who can be asked for each of the keys.
+func (c *clone) sources(repo *annex.Repo, holders *holders, keys []annex.Key) [][]transfer.Holder {
+	logged, err := repo.LocationsOf(context.Background(), keys)
+	if err != nil {
+		c.log.Warn("read location logs", "err", err)
+		logged = make([][]string, len(keys))
+	}
+	all := make([][]transfer.Holder, len(keys))
+	for i, k := range keys {
+		all[i] = holders.of(k, logged[i])
+	}
+	return all
 }
 
 // openSession opens a session with a clone for the queue.
@@ -299,13 +313,13 @@ func (c *clone) recordMissing(ctx context.Context, keys []annex.Key) error {
 // recordHere sees to it that contents which are here are in the location log: git's filter may have added them, or the
 // agent died before it could say so.
 func (c *clone) recordHere(ctx context.Context, keys, told []annex.Key) error {
+	logged, err := c.annex.LocationsOf(ctx, keys)
+	if err != nil {
+		return fmt.Errorf("read location logs: %w", err)
+	}
 	var unsaid []annex.Key
-	for _, k := range keys {
-		who, err := c.annex.Locations(ctx, k)
-		if err != nil {
-			return fmt.Errorf("read location log: %w", err)
-		}
-		if !slices.Contains(who, c.id) {
+	for i, k := range keys {
+		if !slices.Contains(logged[i], c.id) {
 			unsaid = append(unsaid, k)
 		}
 	}

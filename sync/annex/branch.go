@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -131,11 +132,16 @@ func (b *branch) blob(h gitrepo.Hash) ([]byte, error) {
 // read gives a log as git-annex sees it or soon will: the version in the branch, merged with one that is in the journal. journalled says that there is
 // one. b.mu is held and the cache is fresh.
 func (b *branch) read(path string) (content []byte, journalled bool, err error) {
-	pending, err := readJournal(b.journal, path)
+	h, err := b.committed(b.head, path)
 	if err != nil {
 		return nil, false, err
 	}
-	h, err := b.committed(b.head, path)
+	return b.readBlob(path, h)
+}
+
+// readBlob is read where the version in the branch is known.
+func (b *branch) readBlob(path string, h gitrepo.Hash) (content []byte, journalled bool, err error) {
+	pending, err := readJournal(b.journal, path)
 	if err != nil {
 		return nil, false, err
 	}
@@ -172,12 +178,83 @@ func (r *Repo) Locations(ctx context.Context, k Key) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read locations of %s: %w", k, err)
 	}
+	return b.locate(k, content, journalled), nil
+}
+
+// locate reads the location log of a key, and keeps what it says unless it is from the journal. b.mu is held.
+func (b *branch) locate(k Key, content []byte, journalled bool) []string {
 	log := parsePresenceLog(content)
 	uuids := b.intern(log.present())
 	if !journalled {
 		b.locations[k] = uuids
 	}
-	return uuids, nil
+	return uuids
+}
+
+// LocationsOf gives what Locations gives for each of the keys. It looks at the branch and the journal once, and reads in the order of the branch.
+func (r *Repo) LocationsOf(ctx context.Context, keys []Key) ([][]string, error) {
+	b := r.branch
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	// The journal first: what git-annex commits from it meanwhile is in the branch then.
+	pending, err := listJournal(b.journal)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.refresh(); err != nil {
+		return nil, err
+	}
+	found := make([][]string, len(keys))
+	unread := make(map[string][]int) // by the paths of the logs
+	for i, k := range keys {
+		uuids, known := b.locations[k]
+		if found[i] = uuids; known && len(pending) == 0 {
+			continue
+		}
+		if path := k.logPath(); !known || pending[journalFile(path)] {
+			unread[path] = append(unread[path], i)
+		}
+	}
+	if len(unread) == 0 {
+		return found, nil
+	}
+	paths := slices.Sorted(maps.Keys(unread))
+	logs, err := b.git.Entries(b.head, paths)
+	if err != nil {
+		return nil, fmt.Errorf("read git-annex branch: %w", err)
+	}
+	for at, path := range paths {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		k := keys[unread[path][0]]
+		uuids, err := b.readLocations(k, path, logs[at], pending[journalFile(path)])
+		if err != nil {
+			return nil, fmt.Errorf("read locations of %s: %w", k, err)
+		}
+		for _, i := range unread[path] {
+			found[i] = uuids
+		}
+	}
+	return found, nil
+}
+
+// readLocations reads the log of a key whose entry in the branch is known. b.mu is held.
+func (b *branch) readLocations(k Key, path string, log gitrepo.Entry, pending bool) (uuids []string, err error) {
+	var h gitrepo.Hash
+	if log.Mode.IsRegular() {
+		h = log.Hash
+	}
+	var content []byte
+	if pending {
+		content, pending, err = b.readBlob(path, h)
+	} else {
+		content, err = b.blob(h)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return b.locate(k, content, pending), nil
 }
 
 // Moved gives the keys whose content has come here, or has gone from here, between two commits of the git-annex branch, as the location logs say.

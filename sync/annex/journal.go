@@ -41,6 +41,19 @@ func readJournal(dir, path string) ([]byte, error) {
 	return content[:bytes.LastIndexByte(content, '\n')+1], nil
 }
 
+// listJournal gives the names of the files in the journal.
+func listJournal(dir string) (map[string]bool, error) {
+	list, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("read journal: %w", err)
+	}
+	names := make(map[string]bool, len(list))
+	for _, file := range list {
+		names[file.Name()] = true
+	}
+	return names, nil
+}
+
 // commitJournal commits what is in the journal, in a commit of its own so that a crash before the files are gone does no harm. The branch is locked.
 func (r *Repo) commitJournal(ctx context.Context) error {
 	b := r.branch

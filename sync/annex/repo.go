@@ -207,7 +207,8 @@ func isUUID(s string) bool {
 func (r *Repo) ObjectPath(k Key) (path string, present bool) {
 	preferred := r.objectPath(k, !r.git.Bare())
 	for _, path := range []string{preferred, r.objectPath(k, r.git.Bare())} {
-		if st, err := os.Lstat(path); err == nil && st.Mode().IsRegular() {
+		var st unix.Stat_t
+		if unix.Lstat(path, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG {
 			return path, true
 		}
 	}
@@ -219,7 +220,8 @@ func (r *Repo) objectPath(k Key, mixed bool) string {
 	if mixed {
 		dirs = k.HashDirMixed()
 	}
-	return filepath.Join(r.dir, "objects", dirs, k.File(), k.File())
+	name := k.File()
+	return r.dir + "/objects/" + dirs + name + "/" + name
 }
 
 // Has says whether the content of the key is here.

@@ -2,6 +2,7 @@ package gitrepo
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -161,6 +162,56 @@ func (s *objectStore) lookup(root Hash, path string) (Entry, error) {
 		return Entry{}, ErrNotFound
 	}
 	return e, nil
+}
+
+// Entries returns what commit has at each of the paths, which are sorted; zero where it has nothing. Each tree is read once.
+func (r *Repo) Entries(commit Hash, paths []string) ([]Entry, error) {
+	root, err := r.rootTree(commit)
+	if err != nil {
+		return nil, err
+	}
+	found := make([]Entry, len(paths))
+	return found, r.objects.lookupAll(root, 0, paths, found)
+}
+
+// lookupAll finds sorted paths below a tree, whose own path is the first skip bytes of each.
+func (s *objectStore) lookupAll(tree Hash, skip int, paths []string, found []Entry) error {
+	if len(paths) == 1 {
+		e, err := s.lookup(tree, paths[0][skip:])
+		if errors.Is(err, ErrNotFound) {
+			return nil
+		}
+		found[0] = e
+		return err
+	}
+	entries, err := s.tree(tree)
+	if err != nil {
+		return err
+	}
+	names := make(map[string]Entry, len(entries))
+	for _, e := range entries {
+		names[e.Name] = e.Entry
+	}
+	for len(paths) > 0 {
+		name, _, below := strings.Cut(paths[0][skip:], "/")
+		e, ok := names[name]
+		n := 1
+		if below {
+			dir := paths[0][:skip+len(name)+1]
+			for n < len(paths) && strings.HasPrefix(paths[n], dir) {
+				n++
+			}
+			if ok && e.isDir() {
+				if err := s.lookupAll(e.Hash, len(dir), paths[:n], found[:n]); err != nil {
+					return err
+				}
+			}
+		} else {
+			found[0] = e
+		}
+		paths, found = paths[n:], found[n:]
+	}
+	return nil
 }
 
 // findInTree finds one name without decoding the whole tree.

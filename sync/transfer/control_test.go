@@ -16,7 +16,7 @@ func TestPrioritise(t *testing.T) {
 	from, to := newClone(t), newClone(t)
 	keys := from.put(t, random(1000, 1), random(2000, 2), random(3000, 3), random(2<<20, 4), random(3<<20, 5), random(4<<20, 6))
 	n := newNetwork(t, map[string]peer{"a": honest(from, p2p.Limits{})})
-	q := startQueue(t, transfer.Options{Repo: to.Repo, Holders: n.holders, Open: n.dial, Slots: 1})
+	q := startQueue(t, transfer.Options{Repo: to.Repo, Holders: each(n.holders), Open: n.dial, Slots: 1})
 	q.SetPaused(true)
 	q.Add(jobs(keys...)...)
 	q.Prioritise(keys[4])
@@ -95,7 +95,7 @@ func TestRelease(t *testing.T) {
 	serve := honest(from, p2p.Limits{Up: limit})
 	n := newNetwork(t, map[string]peer{"a": serve, "b": serve})
 	var paused atomic.Bool
-	q := startQueue(t, transfer.Options{Repo: to.Repo, Open: n.dial, Holders: func(k annex.Key) []transfer.Holder {
+	q := startQueue(t, transfer.Options{Repo: to.Repo, Open: n.dial, Holders: each(func(k annex.Key) []transfer.Holder {
 		switch {
 		case k == keys[1]:
 			return []transfer.Holder{{Clone: "b"}}
@@ -103,7 +103,7 @@ func TestRelease(t *testing.T) {
 			return nil
 		}
 		return []transfer.Holder{{Clone: "a"}}
-	}})
+	})})
 	q.Add(jobs(keys...)...)
 	q.await(t, "both to run", func() bool { return len(q.Running()) == 2 && len(q.told(transfer.Running)) > 2 })
 	paused.Store(true)

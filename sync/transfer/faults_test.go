@@ -197,7 +197,7 @@ func TestFaultsAtRandom(t *testing.T) {
 		n.set("a", next)
 		n.set("b", next)
 		q := startQueue(t, transfer.Options{
-			Repo: to.Repo, Holders: n.holders, Open: n.dial,
+			Repo: to.Repo, Holders: each(n.holders), Open: n.dial,
 			Retry: transfer.Retry{First: time.Millisecond, Longest: 4 * time.Millisecond},
 		})
 		q.Add(jobs(keys...)...)
@@ -214,7 +214,7 @@ func TestTrickle(t *testing.T) {
 	trickle := honest(from, p2p.Limits{Up: p2p.NewLimiter(2000)})
 	n := newNetwork(t, map[string]peer{"slow": trickle, "good": honest(from, p2p.Limits{})})
 	n.costs["good"] = 1
-	q := startQueue(t, transfer.Options{Repo: to.Repo, Holders: n.holders, Open: n.dial, Patience: 300 * time.Millisecond, Retry: transfer.Retry{First: time.Hour, Longest: time.Hour}})
+	q := startQueue(t, transfer.Options{Repo: to.Repo, Holders: each(n.holders), Open: n.dial, Patience: 300 * time.Millisecond, Retry: transfer.Retry{First: time.Hour, Longest: time.Hour}})
 	q.Add(jobs(keys...)...)
 	q.awaitPresent(t, 1)
 	to.check(t, keys...)
@@ -237,7 +237,7 @@ func TestHalfIsKept(t *testing.T) {
 	})
 	n := newNetwork(t, map[string]peer{"bad": faults(contents)["half"], "good": serve})
 	n.costs["good"] = 1
-	q := startQueue(t, transfer.Options{Repo: to.Repo, Holders: n.holders, Open: n.dial, Retry: transfer.Retry{First: time.Hour, Longest: time.Hour}})
+	q := startQueue(t, transfer.Options{Repo: to.Repo, Holders: each(n.holders), Open: n.dial, Retry: transfer.Retry{First: time.Hour, Longest: time.Hour}})
 	q.Add(jobs(keys...)...)
 	q.awaitPresent(t, 1)
 	to.check(t, keys...)

@@ -258,9 +258,20 @@ func (n *network) holders(annex.Key) []transfer.Holder {
 	return hs
 }
 
+// each makes Options.Holders of what gives the holders of one key.
+func each(of func(annex.Key) []transfer.Holder) func([]annex.Key) [][]transfer.Holder {
+	return func(keys []annex.Key) [][]transfer.Holder {
+		all := make([][]transfer.Holder, len(keys))
+		for i, k := range keys {
+			all[i] = of(k)
+		}
+		return all
+	}
+}
+
 // optionsFor are those of a queue of the clone on the network.
 func optionsFor(c *clone, n *network) transfer.Options {
-	return transfer.Options{Repo: c.Repo, Holders: n.holders, Open: n.dial}
+	return transfer.Options{Repo: c.Repo, Holders: each(n.holders), Open: n.dial}
 }
 
 // watched is a queue that runs, and what it told.

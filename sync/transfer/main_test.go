@@ -48,7 +48,7 @@ func get(dir, address, wanted string) error {
 	}
 	q := transfer.New(transfer.Options{
 		Repo:    repo,
-		Holders: func(annex.Key) []transfer.Holder { return []transfer.Holder{{Clone: "a"}} },
+		Holders: each(func(annex.Key) []transfer.Holder { return []transfer.Holder{{Clone: "a"}} }),
 		Open: func(ctx context.Context, _ string) (*p2p.Client, error) {
 			conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
 			if err != nil {

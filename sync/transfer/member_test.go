@@ -79,7 +79,7 @@ func (m *member) start() {
 	m.down = false
 	m.w.mu.Unlock()
 	m.queue = transfer.New(transfer.Options{
-		Repo: m.Repo, Arrivals: arrivals, Holders: m.holders, Open: m.dial, Log: log,
+		Repo: m.Repo, Arrivals: arrivals, Holders: each(m.holders), Open: m.dial, Log: log,
 		Event: func(e transfer.Event) {
 			m.w.mu.Lock()
 			defer m.w.mu.Unlock()

@@ -36,9 +36,9 @@ type Holder struct {
 type Options struct {
 	Repo *annex.Repo // required
 
-	// Holders gives the clones that hold the content, or will, and can be reached. Required. It is asked when a job is added and
-	// after every change (Refresh), and must answer from memory.
-	Holders func(key annex.Key) []Holder
+	// Holders gives, for each of the keys, the clones that hold the content, or will, and can be reached. Required. It is asked when
+	// jobs are added and after every change (Refresh), of many keys at once.
+	Holders func(keys []annex.Key) [][]Holder
 
 	// Arrivals is what the clone's p2p.Server passes on of content that still comes. Nil: nobody is sent any of it.
 	Arrivals *p2p.Arrivals
@@ -88,12 +88,13 @@ const (
 )
 
 const (
-	small     = 1 << 20          // bytes; smaller content is asked for ahead, several at once in one session
-	fullPause = 30 * time.Second // before the disk is tried again when it was full
-	busyPause = 2 * time.Second  // before content is tried again that somebody else is receiving
-	slowest   = 4 << 10          // bytes that a session must bring within Options.Patience
-	checksIn  = 6                // how often within that time sessions are looked at
-	beginWait = 3 * time.Second  // what a holder that is to receive the content itself is given to begin
+	small        = 1 << 20          // bytes; smaller content is asked for ahead, several at once in one session
+	fullPause    = 30 * time.Second // before the disk is tried again when it was full
+	decideAtOnce = 1000             // jobs that are offered in one go
+	busyPause    = 2 * time.Second  // before content is tried again that somebody else is receiving
+	slowest      = 4 << 10          // bytes that a session must bring within Options.Patience
+	checksIn     = 6                // how often within that time sessions are looked at
+	beginWait    = 3 * time.Second  // what a holder that is to receive the content itself is given to begin
 )
 
 // Queue is made by New. Its methods may be called from any goroutine, before, while and after Run runs.

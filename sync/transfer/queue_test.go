@@ -63,7 +63,7 @@ func TestSmallBeforeLarge(t *testing.T) {
 	from, to := newClone(t), newClone(t)
 	keys := from.put(t, random(3<<20, 1), random(2000, 2), random(2<<20, 3), random(1000, 4), random(3000, 5), random(4<<20, 6))
 	n := newNetwork(t, map[string]peer{"a": honest(from, p2p.Limits{})})
-	q := startQueue(t, transfer.Options{Repo: to.Repo, Holders: n.holders, Open: n.dial, Slots: 1})
+	q := startQueue(t, transfer.Options{Repo: to.Repo, Holders: each(n.holders), Open: n.dial, Slots: 1})
 	q.SetPaused(true)
 	wanted := jobs(keys...)
 	wanted[5].Urgent = true
@@ -128,7 +128,7 @@ func TestDeadHolderBlocksNobody(t *testing.T) {
 	n := newNetwork(t, map[string]peer{"dead": nil, "live": honest(from, p2p.Limits{})})
 	n.costs["live"] = 1
 	q := startQueue(t, transfer.Options{
-		Repo: to.Repo, Holders: n.holders, Open: n.dial,
+		Repo: to.Repo, Holders: each(n.holders), Open: n.dial,
 		Retry: transfer.Retry{First: time.Hour, Longest: time.Hour},
 	})
 	q.Add(jobs(keys...)...)
@@ -151,7 +151,7 @@ func TestTriesAgain(t *testing.T) {
 	from, to := newClone(t), newClone(t)
 	keys := from.put(t, random(1000, 1))
 	n := newNetwork(t, map[string]peer{"a": nil})
-	q := startQueue(t, transfer.Options{Repo: to.Repo, Holders: n.holders, Open: func(ctx context.Context, name string) (*p2p.Client, error) {
+	q := startQueue(t, transfer.Options{Repo: to.Repo, Holders: each(n.holders), Open: func(ctx context.Context, name string) (*p2p.Client, error) {
 		c, err := n.dial(ctx, name)
 		if n.opened[name] == 3 {
 			n.set("a", honest(from, p2p.Limits{}))
@@ -175,7 +175,7 @@ func TestUnusedSessionThatEnded(t *testing.T) {
 		ended <- struct{}{}
 	}})
 	q := startQueue(t, transfer.Options{
-		Repo: to.Repo, Holders: n.holders, Open: n.dial,
+		Repo: to.Repo, Holders: each(n.holders), Open: n.dial,
 		Retry: transfer.Retry{First: time.Hour, Longest: time.Hour},
 	})
 	q.Add(jobs(keys[0])...)
@@ -273,7 +273,7 @@ func TestLocalFile(t *testing.T) {
 		}
 	}
 	n := newNetwork(t, nil)
-	q := startQueue(t, transfer.Options{Repo: to.Repo, Holders: n.holders, Open: n.dial, Local: func(annex.Key) []string { return paths }})
+	q := startQueue(t, transfer.Options{Repo: to.Repo, Holders: each(n.holders), Open: n.dial, Local: func(annex.Key) []string { return paths }})
 	key := keyOf(right)
 	q.Add(jobs(key)...)
 	q.awaitPresent(t, 1)

@@ -162,11 +162,11 @@ func (n *node) start(holders ...transfer.Holder) {
 	n.holders = holders
 	n.q = startQueue(n.site.t, transfer.Options{
 		Repo: n.Repo, Arrivals: n.arrivals, Open: n.dial,
-		Holders: func(annex.Key) []transfer.Holder {
+		Holders: each(func(annex.Key) []transfer.Holder {
 			n.mu.Lock()
 			defer n.mu.Unlock()
 			return slices.Clone(n.holders)
-		},
+		}),
 		Retry: n.retry,
 	})
 }

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/git-arbor/arbor/sync/annex"
 	"github.com/git-arbor/arbor/sync/p2p"
 )
 
@@ -190,21 +191,33 @@ func (q *Queue) decide() {
 	q.undecided = nil
 	q.mu.Unlock()
 
-	for _, j := range undecided {
-		if q.o.Repo.Has(j.Key) {
+	undecided = slices.DeleteFunc(undecided, func(j *job) bool {
+		has := q.o.Repo.Has(j.Key)
+		if has {
 			q.present(j, here)
-			continue
 		}
-		var paths []string
-		if q.o.Local != nil {
-			paths = q.o.Local(j.Key)
-		}
-		holders := q.o.Holders(j.Key)
-		q.mu.Lock()
+		return has
+	})
+	for part := range slices.Chunk(undecided, decideAtOnce) {
+		q.decideSome(part, now)
+	}
+}
+
+// decideSome offers jobs whose contents are not here.
+func (q *Queue) decideSome(jobs []*job, now time.Time) {
+	keys := make([]annex.Key, len(jobs))
+	local := make([]bool, len(jobs))
+	for i, j := range jobs {
+		keys[i] = j.Key
+		local[i] = q.o.Local != nil && len(q.o.Local(j.Key)) > 0
+	}
+	holders := q.o.Holders(keys)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i, j := range jobs {
 		if !j.running && !j.gone {
-			q.offer(j, len(paths) > 0, holders, now)
+			q.offer(j, local[i], holders[i], now)
 		}
-		q.mu.Unlock()
 	}
 }
 

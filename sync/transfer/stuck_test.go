@@ -106,12 +106,12 @@ func TestStuckHolderDelaysNobody(t *testing.T) {
 			n.silence = time.Hour
 			q := startQueue(t, transfer.Options{
 				Repo: to.Repo, Open: n.dial, Patience: time.Hour,
-				Holders: func(key annex.Key) []transfer.Holder {
+				Holders: each(func(key annex.Key) []transfer.Holder {
 					if name, ok := theirs[key]; ok {
 						return []transfer.Holder{{Clone: name}}
 					}
 					return []transfer.Holder{{Clone: "good", Cost: 100}}
-				},
+				}),
 			})
 			wanted := jobs(ofStuck...)
 			for i := range wanted {

@@ -154,7 +154,7 @@ func TestFromRemote(t *testing.T) {
 		}
 	}
 	o := optionsFor(from, newNetwork(t, nil))
-	o.Holders = func(annex.Key) []transfer.Holder { return []transfer.Holder{{Clone: "drive", Remote: true}} }
+	o.Holders = each(func(annex.Key) []transfer.Holder { return []transfer.Holder{{Clone: "drive", Remote: true}} })
 	o.Remote = func(ctx context.Context, id string) (remote.Session, error) {
 		if id != "drive" {
 			return nil, fmt.Errorf("no remote %q", id)
