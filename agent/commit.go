@@ -216,7 +216,7 @@ func (c *clone) commit(ctx context.Context) error {
 	paths := slices.Sorted(maps.Keys(c.side.pending))
 	var added []annex.Key
 	index := c.indexStamp()
-	snap, err := c.git.Snapshot(ctx, c.side.head, paths, c.largeHook(&added))
+	snap, err := c.snapshot(ctx, paths, &added)
 	if err != nil {
 		return fmt.Errorf("read work tree: %w", err)
 	}
@@ -359,11 +359,23 @@ func (c *clone) remember(index []gitrepo.IndexEntry) {
 	}
 }
 
-// largeHook gives large files to the annex, notes their keys, and repairs the links of annexed files that were moved.
-func (c *clone) largeHook(added *[]annex.Key) gitrepo.LargeHook {
+// snapshot reads the work tree. Large files go to the annex, and their keys are noted: all these contents are here, durable, when it
+// returns.
+func (c *clone) snapshot(ctx context.Context, paths []string, added *[]annex.Key) (gitrepo.SnapshotResult, error) {
 	if c.annex == nil {
-		return nil
+		return c.git.Snapshot(ctx, c.side.head, paths, nil)
 	}
+	batch := c.annex.NewBatch()
+	defer batch.Close()
+	snap, err := c.git.Snapshot(ctx, c.side.head, paths, c.largeHook(batch, added))
+	if err != nil {
+		return snap, err
+	}
+	return snap, batch.Place()
+}
+
+// largeHook gives large files to the annex, notes their keys, and repairs the links of annexed files that were moved.
+func (c *clone) largeHook(batch *annex.Batch, added *[]annex.Key) gitrepo.LargeHook {
 	return func(ctx context.Context, p string, st gitrepo.Stat) (gitrepo.Entry, gitrepo.Stat, bool, error) {
 		if st.IsSymlink() {
 			fixed, ok, err := c.annex.FixLink(ctx, p, st)
@@ -377,11 +389,13 @@ func (c *clone) largeHook(added *[]annex.Key) gitrepo.LargeHook {
 		if err != nil || !large {
 			return gitrepo.Entry{}, gitrepo.Stat{}, false, err
 		}
-		return c.addLarge(ctx, p, st, added)
+		return c.addLarge(ctx, p, st, batch, added)
 	}
 }
 
-func (c *clone) addLarge(ctx context.Context, p string, st gitrepo.Stat, added *[]annex.Key) (gitrepo.Entry, gitrepo.Stat, bool, error) {
+func (c *clone) addLarge(
+	ctx context.Context, p string, st gitrepo.Stat, batch *annex.Batch, added *[]annex.Key,
+) (gitrepo.Entry, gitrepo.Stat, bool, error) {
 	a, ready := c.side.added[p]
 	delete(c.side.added, p)
 	switch {
@@ -390,7 +404,7 @@ func (c *clone) addLarge(ctx context.Context, p string, st gitrepo.Stat, added *
 		c.addAside(p, st)
 		return gitrepo.Entry{}, gitrepo.Stat{}, false, fmt.Errorf("%s is being added: %w", p, gitrepo.ErrChanged)
 	default:
-		if a = c.add(ctx, p, st); a.err != nil {
+		if a = c.add(ctx, p, st, batch.Add); a.err != nil {
 			return gitrepo.Entry{}, gitrepo.Stat{}, false, a.err
 		}
 	}
@@ -411,13 +425,15 @@ type addition struct {
 	err    error
 }
 
-// add takes a file into the annex. Any goroutine may call it.
-func (c *clone) add(ctx context.Context, p string, st gitrepo.Stat) addition {
+// add takes a file into the annex, by what adds one. Any goroutine may call it.
+func (c *clone) add(
+	ctx context.Context, p string, st gitrepo.Stat, add func(context.Context, string, annex.AddOptions) (annex.Added, error),
+) addition {
 	unlocked, err := c.annex.AddUnlocked(ctx, p, st.Size)
 	if err != nil {
 		return addition{err: err}
 	}
-	a, err := c.annex.Add(ctx, p, annex.AddOptions{Locked: !unlocked})
+	a, err := add(ctx, p, annex.AddOptions{Locked: !unlocked})
 	return addition{a, st, err}
 }
 
@@ -428,7 +444,7 @@ func (c *clone) addAside(p string, st gitrepo.Stat) {
 	}
 	c.side.adding[p] = true
 	c.aside(func(ctx context.Context) {
-		a := c.add(ctx, p, st)
+		a := c.add(ctx, p, st, c.annex.Add)
 		c.post(ctx, func(context.Context) {
 			delete(c.side.adding, p)
 			c.side.pending[p] = true

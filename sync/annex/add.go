@@ -32,14 +32,17 @@ type Added struct {
 // meanwhile; nothing but an object that nobody refers to may have been left behind then. A file that is a pointer stays that pointer. The
 // location log is not touched: Record that.
 func (r *Repo) Add(ctx context.Context, path string, opts AddOptions) (Added, error) {
-	added, err := r.add(ctx, path, opts)
+	b := r.NewBatch()
+	defer b.Close()
+	added, err := b.Add(ctx, path, opts)
 	if err != nil {
-		return Added{}, fmt.Errorf("add %s: %w", path, err)
+		return Added{}, err
 	}
-	return added, nil
+	return added, b.Place()
 }
 
-func (r *Repo) add(ctx context.Context, path string, opts AddOptions) (Added, error) {
+func (b *Batch) add(ctx context.Context, path string, opts AddOptions) (Added, error) {
+	r := b.repo
 	if err := gitrepo.ValidPath(path); err != nil {
 		return Added{}, err
 	}
@@ -61,11 +64,14 @@ func (r *Repo) add(ctx context.Context, path string, opts AddOptions) (Added, er
 	if err := r.Room(st.Size); err != nil {
 		return Added{}, err
 	}
-	k, err := r.ingest(ctx, path, st, old)
+	k, err := b.ingest(ctx, path, st, old)
 	if err != nil {
 		return Added{}, err
 	}
-	if opts.Locked {
+	if opts.Locked { // the object must be there before the file goes
+		if err := b.Place(); err != nil {
+			return Added{}, err
+		}
 		return r.lockFile(ctx, path, k, st)
 	}
 	return Added{Key: k, Mode: mode, Content: Pointer(k), Stat: st, Here: true}, nil
@@ -83,8 +89,9 @@ func (r *Repo) gitMode(st gitrepo.Stat, old gitrepo.Entry) gitrepo.Mode {
 	return gitrepo.ModeFile
 }
 
-// ingest makes the content of a file, which was seen with st and of which git has old, an object.
-func (r *Repo) ingest(ctx context.Context, path string, st gitrepo.Stat, old gitrepo.Entry) (Key, error) {
+// ingest copies the content of a file, which was seen with st and of which git has old.
+func (b *Batch) ingest(ctx context.Context, path string, st gitrepo.Stat, old gitrepo.Entry) (Key, error) {
+	r := b.repo
 	oldKey, _ := EntryKey(r.git, old)
 	maker, err := r.keyMaker(ctx, path, oldKey)
 	if err != nil {
@@ -102,11 +109,10 @@ func (r *Repo) ingest(ctx context.Context, path string, st gitrepo.Stat, old git
 	if !sameInode(&opened, st) {
 		return Key{}, gitrepo.ErrChanged
 	}
-	dir, release, err := r.tmpDir(ctx)
+	dir, err := b.tmpDir(ctx)
 	if err != nil {
 		return Key{}, err
 	}
-	defer release()
 	tmp, size, err := copyIn(ctx, dir, 0o600, src, maker.hash)
 	if err != nil {
 		return Key{}, err
@@ -115,14 +121,11 @@ func (r *Repo) ingest(ctx context.Context, path string, st gitrepo.Stat, old git
 	if err != nil || after != st || size != st.Size {
 		return Key{}, errors.Join(gitrepo.ErrChanged, os.Remove(tmp))
 	}
-	if err := os.Chmod(tmp, fs.FileMode(st.Mode&0o777)); err != nil {
+	if err := os.Chmod(tmp, fs.FileMode(st.Mode&0o777|0o400)); err != nil {
 		return Key{}, errors.Join(err, os.Remove(tmp))
 	}
 	k := maker.key(size)
-	if err := r.placeDurable(k, tmp); err != nil {
-		return Key{}, err
-	}
-	r.KeepBlocks(blockListOf(k, maker.hash))
+	b.waiting = append(b.waiting, copied{k, tmp, blockListOf(k, maker.hash)})
 	return k, nil
 }
 

@@ -46,34 +46,40 @@ func (r *Repo) PlaceVerified(k Key, tmpfile string) error {
 	return nil
 }
 
-// placeDurable moves content that is known to be right and on disk to its place. Who may read it stays as it is, but nobody may write it any more. An
-// object that is there already stays, and tmpfile goes, unless that object is known to be broken by its size.
+// placeDurable makes content that is known to be right and on disk a durable object.
 func (r *Repo) placeDurable(k Key, tmpfile string) error {
-	st, err := os.Lstat(tmpfile)
+	object, err := r.rename(k, tmpfile)
 	if err != nil {
 		return err
+	}
+	dir := filepath.Dir(object)
+	return errors.Join(syncFile(dir), syncFile(filepath.Dir(dir)))
+}
+
+// rename moves content that is known to be right and on disk to its place, which it gives. Who may read it stays as it is, but nobody may write it any
+// more. An object that is there already stays, and tmpfile goes, unless that object is known to be broken by its size.
+func (r *Repo) rename(k Key, tmpfile string) (object string, err error) {
+	st, err := os.Lstat(tmpfile)
+	if err != nil {
+		return "", err
 	}
 	object, present := r.ObjectPath(k)
 	if present {
 		old, err := os.Lstat(object)
 		if err == nil && old.Size() == st.Size() {
-			return os.Remove(tmpfile)
+			return object, os.Remove(tmpfile)
 		}
 	}
 	if err := os.Chmod(tmpfile, st.Mode().Perm()&^0o222|0o400|r.perms.files); err != nil {
-		return err
+		return "", err
 	}
 	dir := filepath.Dir(object)
-	err = r.intoKeyDir(dir, func() error {
+	return object, r.intoKeyDir(dir, func() error {
 		if err := r.makeDirs(dir); err != nil {
 			return err
 		}
 		return os.Rename(tmpfile, object)
 	})
-	if err != nil {
-		return err
-	}
-	return errors.Join(syncDir(dir), syncDir(filepath.Dir(dir)))
 }
 
 // intoKeyDir lets change work in the directory of an object, which is read-only otherwise. git-annex, or another goroutine, may seal it or remove it
@@ -143,6 +149,7 @@ func (r *Repo) readers(path string) fs.FileMode {
 	return st.Mode().Perm()
 }
 
+// syncFile makes a file durable, or the names in a directory.
 func syncFile(path string) error {
 	f, err := os.Open(path)
 	if err != nil {

@@ -63,6 +63,9 @@ func (r *Repo) populateFile(ctx context.Context, dir string, k Key, object, path
 	if err != nil {
 		return gitrepo.IndexEntry{}, err
 	}
+	if err := syncFile(tmp); err != nil {
+		return gitrepo.IndexEntry{}, errors.Join(err, os.Remove(tmp))
+	}
 	modified := time.Now().Add(-racyMargin)
 	if err := cmp.Or(os.Chmod(tmp, fs.FileMode(st.Mode&0o777|0o200)), os.Chtimes(tmp, modified, modified)); err != nil {
 		return gitrepo.IndexEntry{}, errors.Join(err, os.Remove(tmp))

@@ -141,7 +141,7 @@ func (l *Removal) unlink() error {
 					return nil
 				}
 			}
-			return syncDir(dir)
+			return syncFile(dir)
 		})
 		if err != nil {
 			return err

@@ -84,7 +84,7 @@ func createTemp(dir, prefix string, mode fs.FileMode) (*os.File, error) {
 	return os.OpenFile(filepath.Join(dir, prefix+rand.Text()), os.O_RDWR|os.O_CREATE|os.O_EXCL, mode)
 }
 
-// copyIn makes a durable copy of src in dir, with the permissions that the umask leaves of mode, and gives its path and size. The content goes through h, if there is one, as it is copied; where the file
+// copyIn makes a copy of src in dir, which is not durable yet, with the permissions that the umask leaves of mode, and gives its path and size. The content goes through h, if there is one, as it is copied; where the file
 // system shares blocks nothing is copied, and only h reads.
 func copyIn(ctx context.Context, dir string, mode fs.FileMode, src *os.File, h hash.Hash) (path string, size int64, err error) {
 	dst, err := createTemp(dir, "ingest", mode)
@@ -119,9 +119,6 @@ func copyIn(ctx context.Context, dir string, mode fs.FileMode, src *os.File, h h
 	} else if size, err = copyContent(ctx, to, from); err != nil {
 		return "", 0, fmt.Errorf("copy into annex: %w", err)
 	}
-	if err := dst.Sync(); err != nil {
-		return "", 0, fmt.Errorf("copy into annex: %w", err)
-	}
 	if err := dst.Close(); err != nil {
 		return "", 0, fmt.Errorf("copy into annex: %w", err)
 	}
@@ -144,13 +141,4 @@ func copyContent(ctx context.Context, to io.Writer, from io.Reader) (int64, erro
 			return copied, err
 		}
 	}
-}
-
-// syncDir makes the names in a directory durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
