@@ -79,14 +79,14 @@ func (m *machine) idle() {
 	}
 }
 
-// command runs a program in the clone, and gives how long it took and its processor time.
-func (m *machine) command(name string, args ...string) (wall, cpu time.Duration) {
+// timedGit runs git in the clone, and gives how long it took and its processor time.
+func (m *machine) timedGit(args ...string) (wall, cpu time.Duration) {
 	m.t.Helper()
-	cmd := exec.Command(name, args...)
+	cmd := exec.Command("git", args...)
 	cmd.Dir = m.dir
 	t0 := time.Now()
 	if out, err := cmd.CombinedOutput(); err != nil {
-		m.t.Fatalf("%s %q: %v\n%.2000s", name, args, err, out)
+		m.t.Fatalf("git %q: %v\n%.2000s", args, err, out)
 	}
 	return time.Since(t0), cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 }
@@ -183,8 +183,8 @@ func BenchmarkAnnexStart(b *testing.B) {
 				b.ReportMetric(m.memory("VmRSS"), "RSS-MB")
 				b.ReportMetric(m.memory("VmHWM"), "peak-MB")
 				m.stop()
-				m.command("git", "annex", "find", "tree/0000") // it brings its database up to date
-				find, cpu := m.command("git", "annex", "find", "--not", "--in", "here")
+				m.timedGit("annex", "find", "tree/0000") // it brings its database up to date
+				find, cpu := m.timedGit("annex", "find", "--not", "--in", "here")
 				b.ReportMetric(find.Seconds(), "git-annex-s")
 				b.ReportMetric(cpu.Seconds(), "git-annex-cpu-s")
 				b.ReportMetric(find.Seconds()/took.Seconds(), "times-faster")
@@ -264,15 +264,15 @@ func BenchmarkAnnexSmall(b *testing.B) {
 		y.stop()
 
 		smallContents(b, x.path("hand"), smallFiles)
-		add, addCPU := x.command("git", "annex", "add", "--quiet", "hand")
-		commit, _ := x.command("git", "commit", "-q", "-m", "hand")
+		add, addCPU := x.timedGit("annex", "add", "--quiet", "hand")
+		commit, _ := x.timedGit("commit", "-q", "-m", "hand")
 		by := filepath.Join(b.TempDir(), "by-hand")
 		if out, err := exec.Command("git", "clone", "-q", x.dir, by).CombinedOutput(); err != nil {
 			b.Fatalf("clone: %v\n%s", err, out)
 		}
 		z := &machine{t: b, dir: by}
-		z.command("git", "annex", "init", "-q")
-		get, getCPU := z.command("git", "annex", "get", "--quiet", "hand")
+		z.timedGit("annex", "init", "-q")
+		get, getCPU := z.timedGit("annex", "get", "--quiet", "hand")
 		b.ReportMetric((add + commit).Seconds(), "git-annex-add-s")
 		b.ReportMetric(addCPU.Seconds(), "git-annex-add-cpu-s")
 		b.ReportMetric(get.Seconds(), "git-annex-get-s")
