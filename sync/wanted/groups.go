@@ -34,8 +34,7 @@ func standardGroup(name string) (expression string, ok bool) {
 	return "", false
 }
 
-// IsStandardGroup says whether git-annex knows what repositories of the group want.
-func IsStandardGroup(name string) bool {
-	_, ok := standardGroup(name)
-	return ok
+// StandardGroups gives the names of the groups of which git-annex knows what their repositories want.
+func StandardGroups() []string {
+	return []string{"client", "transfer", "backup", "incrementalbackup", "smallarchive", "archive", "source", "manual", "public", "unwanted"}
 }

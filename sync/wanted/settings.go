@@ -129,11 +129,7 @@ func (s *Settings) parse(uuid, text string, standard, groupWanted bool) (*node, 
 		return r.present()
 	}
 	r.groupWanted = func() (*node, error) {
-		lookup := func(group string) (string, bool) {
-			expression, ok := s.logs.GroupWanted[group]
-			return expression, ok
-		}
-		if expression, ok := s.groupWants(uuid, lookup); groupWanted && ok {
+		if expression, ok := s.groupWants(uuid, s.groupExpression); groupWanted && ok {
 			return s.parse(uuid, expression, true, false)
 		}
 		return r.present()
