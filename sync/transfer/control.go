@@ -184,3 +184,20 @@ func (q *Queue) Next(n int) []Job {
 	}
 	return jobs
 }
+
+// Position gives which of the jobs that wait a key's is, 1 for the next; 0 when it is not among them.
+func (q *Queue) Position(key annex.Key) int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	j := q.jobs[key]
+	if j == nil || j.running {
+		return 0
+	}
+	at := 1
+	for _, other := range q.jobs {
+		if !other.running && other.compare(j) < 0 {
+			at++
+		}
+	}
+	return at
+}

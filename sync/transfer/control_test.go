@@ -31,6 +31,14 @@ func TestPrioritise(t *testing.T) {
 			t.Errorf("the next %d are %v, want %v", most, next, want)
 		}
 	}
+	for i, k := range want {
+		if at := q.Position(k); at != i+1 {
+			t.Errorf("%v is number %d, want %d", k, at, i+1)
+		}
+	}
+	if at := q.Position(keyOf(random(10, 7))); at != 0 {
+		t.Errorf("what is not wanted is number %d", at)
+	}
 	q.SetPaused(false)
 	q.awaitPresent(t, len(keys))
 	var order []annex.Key
