@@ -94,13 +94,13 @@ func (r *Remote) configure(ctx context.Context, config, special map[string]strin
 	flag := func(name string, def bool) bool { return r.git.ConfigBool("remote."+r.Name+"."+name, def) }
 	r.Cost = costNetwork
 	kind := special["type"]
+	synced := flag("annex-sync", true)
 	if config["url"] != "" {
 		if err := r.locate(ctx, config); err != nil {
 			return err
 		}
-		wanted := flag("annex-sync", true)
-		r.Fetch = wanted && flag("annex-pull", true)
-		r.Push = wanted && flag("annex-push", true) && !flag("annex-readonly", false)
+		r.Fetch = synced && flag("annex-pull", true)
+		r.Push = synced && flag("annex-push", true) && !flag("annex-readonly", false)
 	}
 	parent := specials[special["sameas-uuid"]]
 	encryption := cmp.Or(special["encryption"], parent["encryption"], "none")
@@ -126,7 +126,7 @@ func (r *Remote) configure(ctx context.Context, config, special map[string]strin
 		r.Cost += costEncrypted
 	}
 	r.Read = r.repo != nil && r.Kind != Plain && !flag("annex-ignore", false) && r.UUID != r.repo.UUID()
-	r.Write = r.Read && writable && !flag("annex-readonly", false)
+	r.Write = r.Read && writable && synced && !flag("annex-readonly", false) // what is there already can be got, as with git annex get
 	return nil
 }
 

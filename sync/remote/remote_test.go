@@ -144,6 +144,8 @@ func TestList(t *testing.T) {
 		"git remote add ignored " + newAnnex(t),
 		"git config remote.ignored.annex-ignore true",
 		"git config remote.ignored.annex-sync false",
+		"git remote add apart " + newAnnex(t),
+		"git config remote.apart.annex-sync false",
 		"git config remote.nothing.annex-cost 3",
 		"git remote add short me@host:dir",
 		"git config url.me@host:.insteadOf my:",
@@ -191,7 +193,7 @@ func TestList(t *testing.T) {
 	for name, want := range map[string]string{
 		"directory": "directory read write", "priced": "directory read write", "encrypted": "program read write", "chunked": "program read write",
 		"exported": "program read", "rsync": "program read write", "dear": "program read write", "path": "path read write fetch push",
-		"here": "ssh read write fetch push", "readonly": "ssh read fetch", "ignored": "path", "short": "ssh read write fetch push",
+		"here": "ssh read write fetch push", "readonly": "ssh read fetch", "ignored": "path", "apart": "path read", "short": "ssh read write fetch push",
 		"instead": "ssh read write fetch push", "web": "plain fetch push",
 	} {
 		if got[name] != want {
