@@ -33,6 +33,8 @@ func (a *agent) actions(run context.Context) control.Actions {
 		Cancel:     a.cancel,
 		PauseFiles: a.pauseFiles, ResumeFiles: a.resumeFiles,
 		Drop: a.drop,
+		Want: a.want,
+		Why:  a.why,
 		Map:  a.drawMap,
 		Invite: func(ctx context.Context, r control.InviteRequest) (reply control.InviteReply, err error) {
 			err = a.tell(ctx, r.Clone, func(_ context.Context, c *clone) (err error) {

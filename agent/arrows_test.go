@@ -14,7 +14,7 @@ var arrows = map[string][]string{
 	"agent/status":    nil,
 	"agent/control":   {"agent/status"},
 	"agent":           {"agent/control", "agent/status", "config", "sync/annex", "sync/gitrepo", "sync/grove", "sync/link", "sync/netmap", "sync/p2p", "sync/remote", "sync/transfer", "sync/wanted", "sync/watch", "xmpp", "xmpp/signal"},
-	"cmd/git-arbor":   {"agent", "agent/control", "agent/status", "config", "sync/annex", "sync/gitrepo", "sync/netmap", "sync/shell", "xmpp", "xmpp/xmppserver"},
+	"cmd/git-arbor":   {"agent", "agent/control", "agent/status", "config", "sync/annex", "sync/gitrepo", "sync/netmap", "sync/shell", "sync/wanted", "xmpp", "xmpp/xmppserver"},
 	"sync/annex":      {"sync/gitrepo", "sync/wanted"},
 	"sync/gitrepo":    nil,
 	"sync/grove":      nil,

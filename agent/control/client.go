@@ -129,6 +129,20 @@ func (c *Client) Drop(ctx context.Context, req DropRequest) (DropReply, error) {
 	return reply, err
 }
 
+// Want gives, or sets, what a repository wants.
+func (c *Client) Want(ctx context.Context, req WantRequest) (WantReply, error) {
+	var reply WantReply
+	err := c.do(ctx, http.MethodPost, "/want", req, &reply)
+	return reply, err
+}
+
+// Why says where the content of a file is and comes from.
+func (c *Client) Why(ctx context.Context, req WhyRequest) (WhyReply, error) {
+	var reply WhyReply
+	err := c.do(ctx, http.MethodPost, "/why", req, &reply)
+	return reply, err
+}
+
 // Map gives the network as the clone knows it.
 func (c *Client) Map(ctx context.Context, req MapRequest) (MapReply, error) {
 	var reply MapReply

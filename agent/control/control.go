@@ -35,6 +35,9 @@ type Actions struct {
 	Cancel      func(context.Context, FilesRequest) (FilesReply, error)
 	// Drop removes the contents of files from here, of which others have proven to have enough copies, and has them stay away.
 	Drop func(context.Context, DropRequest) (DropReply, error)
+	// Want gives, or sets, what a repository wants; Why says where the content of a file is and comes from.
+	Want func(context.Context, WantRequest) (WantReply, error)
+	Why  func(context.Context, WhyRequest) (WhyReply, error)
 	// Map gives the network as the clone knows it.
 	Map    func(context.Context, MapRequest) (MapReply, error)
 	Invite func(context.Context, InviteRequest) (InviteReply, error)

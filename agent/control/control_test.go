@@ -72,6 +72,14 @@ func TestCalls(t *testing.T) {
 		PauseFiles:  func(_ context.Context, r FilesRequest) (FilesReply, error) { note(r); return FilesReply{2}, nil },
 		ResumeFiles: func(_ context.Context, r FilesRequest) (FilesReply, error) { note(r); return FilesReply{3}, nil },
 		Cancel:      func(_ context.Context, r FilesRequest) (FilesReply, error) { note(r); return FilesReply{1}, nil },
+		Want: func(_ context.Context, r WantRequest) (WantReply, error) {
+			note(r)
+			return WantReply{Repository: "nas"}, nil
+		},
+		Why: func(_ context.Context, r WhyRequest) (WhyReply, error) {
+			note(r)
+			return WhyReply{State: WhyQueued}, nil
+		},
 		Invite: func(_ context.Context, r InviteRequest) (InviteReply, error) {
 			note(r)
 			return InviteReply{URI: "xmpp:a@b", Expires: expires}, nil
@@ -122,6 +130,14 @@ func TestCalls(t *testing.T) {
 			return want(err, r, FilesReply{Contents: 1})
 		},
 		func() error {
+			r, err := c.Want(ctx, WantRequest{Clone: "photos", Repository: "nas", Set: true})
+			return want(err, r.Repository, "nas")
+		},
+		func() error {
+			r, err := c.Why(ctx, WhyRequest{Clone: "photos", File: "a"})
+			return want(err, r.State, WhyQueued)
+		},
+		func() error {
 			r, err := c.Invite(ctx, InviteRequest{Clone: "notes"})
 			return want(err, r, InviteReply{URI: "xmpp:a@b", Expires: expires})
 		},
@@ -144,6 +160,8 @@ func TestCalls(t *testing.T) {
 		FilesRequest{"photos", []string{"b"}},
 		FilesRequest{"photos", []string{"c"}},
 		FilesRequest{"photos", []string{"a"}},
+		WantRequest{Clone: "photos", Repository: "nas", Set: true},
+		WhyRequest{"photos", "a"},
 		InviteRequest{"notes"},
 		ForgetRequest{"notes", "nas"},
 		"reload",

@@ -123,6 +123,8 @@ func (a Actions) handler() http.Handler {
 	mux.Handle("POST /resume-files", action(a.ResumeFiles))
 	mux.Handle("POST /cancel", action(a.Cancel))
 	mux.Handle("POST /drop", action(a.Drop))
+	mux.Handle("POST /want", action(a.Want))
+	mux.Handle("POST /why", action(a.Why))
 	mux.Handle("POST /map", action(a.Map))
 	mux.Handle("POST /invite", action(a.Invite))
 	mux.Handle("POST /forget", action(quiet(a.Forget)))

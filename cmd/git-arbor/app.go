@@ -156,6 +156,8 @@ Try it on this one:   git arbor demo
 		newStatusCommand(a),
 		newSyncCommand(a),
 		newVersionCommand(a),
+		newWantCommand(a),
+		newWhyCommand(a),
 	)
 	root.SetHelpCommand(newHelpCommand())
 	a.noteStart(root)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -186,6 +187,28 @@ func scriptedAgent(ts *testscript.TestScript, neg bool, args []string) {
 					reply = control.DropReply{}
 				}
 				return reply, called("drop", r)
+			},
+			Want: func(_ context.Context, r control.WantRequest) (control.WantReply, error) {
+				if r.Want == "bogus" {
+					return control.WantReply{}, &control.Error{Code: "not-understood", Text: `"bogus" is neither`, Fix: "groups are client"}
+				}
+				name := cmp.Or(r.Repository, "laptop")
+				reply := control.WantReply{Repository: name, UUID: "id of " + name, Groups: []string{}, Wanted: r.Want, Problems: []string{}}
+				switch {
+				case r.Want == "client":
+					reply.Groups, reply.Wanted, reply.Means, reply.Required = []string{"home", "client"}, "standard", "include=*", "include=keep/*"
+				case name == "nas":
+					reply.Required = "include=keep/*"
+				case name == "usb":
+					reply.Wanted, reply.Problems = "odd", []string{`"odd" is not understood`}
+				}
+				return reply, called("want", r)
+			},
+			Why: func(_ context.Context, r control.WhyRequest) (control.WhyReply, error) {
+				var reply control.WhyReply
+				err := json.Unmarshal([]byte(ts.ReadFile(r.File+".json")), &reply)
+				reply.File = r.File
+				return reply, errors.Join(err, called("why", r))
 			},
 			Prioritise: func(_ context.Context, r control.FilesRequest) (control.FilesReply, error) {
 				return control.FilesReply{Contents: len(r.Files)}, called("prioritise", r)
