@@ -217,7 +217,7 @@ func (w *worker) prepare(a *arrival) error {
 		a.unsaved = err
 		return err
 	}
-	a.partial.Show(a.job.File)
+	a.partial.Show(a.File)
 	a.offset = a.partial.Size()
 	a.meter.Start(a.offset, time.Now())
 	size, sized := a.Key.Size()
