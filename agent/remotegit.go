@@ -90,7 +90,8 @@ func (c *clone) pushRemote(p *place) {
 	for _, ref := range slices.Sorted(maps.Keys(heads)) {
 		branches = append(branches, strings.TrimPrefix(ref, branchPrefix))
 	}
-	c.remoteJob(p, func(ctx context.Context) error { return c.git.PushRemote(ctx, p.Name, branches) }, func(ctx context.Context, err error) {
+	git, name := c.git, p.Name // which the actor may change meanwhile
+	c.remoteJob(p, func(ctx context.Context) error { return git.PushRemote(ctx, name, branches) }, func(ctx context.Context, err error) {
 		if errors.Is(err, gitrepo.ErrBehind) {
 			p.due, p.changed = true, time.Now()
 			return
@@ -112,12 +113,12 @@ func (c *clone) pushRemote(p *place) {
 
 func (c *clone) fetchRemote(p *place) {
 	p.due = false
-	git := c.git
+	git, name := c.git, p.Name // which the actor may change meanwhile
 	var refs map[string]gitrepo.Hash
 	c.remoteJob(p, func(ctx context.Context) error {
-		err := git.FetchRemote(ctx, p.Name)
+		err := git.FetchRemote(ctx, name)
 		if err == nil {
-			refs, err = git.Refs(ctx, "refs/remotes/"+p.Name+"/")
+			refs, err = git.Refs(ctx, "refs/remotes/"+name+"/")
 		}
 		return err
 	}, func(ctx context.Context, err error) {
