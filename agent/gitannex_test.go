@@ -4,8 +4,6 @@ import (
 	"crypto/rand"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -84,13 +82,7 @@ func testServesGitAnnex(t *testing.T) {
 	a.save("first.bin", first)
 	settled(t, a, b)
 
-	stock := &machine{t: t, name: "stock", dir: filepath.Join(t.TempDir(), "clone"), control: a.control}
-	if out, err := exec.CommandContext(t.Context(), "git", "clone", "-q", "ssh://here"+a.dir, stock.dir).CombinedOutput(); err != nil {
-		t.Fatalf("git clone: %v: %s", err, out)
-	}
-	t.Cleanup(func() { _ = exec.Command("chmod", "-R", "u+w", stock.dir).Run() })
-	stock.identify()
-	stock.git("annex", "init", "stock")
+	stock := a.stock("ssh://here" + a.dir)
 	stock.git("annex", "sync", "--content")
 	stock.has("first.bin", first)
 

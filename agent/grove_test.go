@@ -100,6 +100,7 @@ type machine struct {
 	kill  func()           // the agent that was spawned
 	pid   int              // likewise
 	now   func() time.Time // the agent's clock; may be nil
+	env   []string         // above the test's own, for what runs there; may be nil
 
 	probeAfter time.Duration
 
@@ -199,13 +200,15 @@ func (m *machine) client() *control.Client { return m.control }
 func (m *machine) tryGit(args ...string) (string, error) {
 	cmd := exec.CommandContext(m.t.Context(), "git", args...)
 	cmd.Dir = m.view()
-	cmd.Env = append(os.Environ(), "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*")
+	cmd.Env = append(m.environ(), "GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*")
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		err = fmt.Errorf("git %s: %w: %s", strings.Join(args, " "), err, out)
 	}
 	return strings.TrimSpace(string(out)), err
 }
+
+func (m *machine) environ() []string { return append(os.Environ(), m.env...) }
 
 // git runs git in the clone and returns what it prints.
 func (m *machine) git(args ...string) string {

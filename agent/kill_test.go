@@ -125,7 +125,7 @@ func blobs(t testing.TB, m *machine, revs ...string) map[string]bool {
 func annexFsck(t testing.TB, m *machine, mayRepair bool) (notes []string) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "git", "annex", "fsck", "--json", "--json-error-messages")
-	cmd.Dir = m.dir
+	cmd.Dir, cmd.Env = m.dir, m.environ()
 	out, err := cmd.Output()
 	if err != nil && !mayRepair {
 		notes = append(notes, err.Error())

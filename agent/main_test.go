@@ -64,7 +64,7 @@ func pathsIn(home string) config.Paths {
 func (m *machine) spawn(options ...func(*exec.Cmd)) {
 	m.t.Helper()
 	cmd := exec.Command("/proc/self/exe") // also for a user who may not look where it is
-	cmd.Env = append(os.Environ(), homeVariable+"="+m.home)
+	cmd.Env = append(m.environ(), homeVariable+"="+m.home)
 	cmd.Stderr = logWriter{m.t, m.name}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	for _, option := range options {

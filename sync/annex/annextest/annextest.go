@@ -18,9 +18,15 @@ func Each(t *testing.T, test func(t *testing.T)) {
 	t.Helper()
 	t.Run("system", test)
 	t.Run("sid", func(t *testing.T) {
-		t.Setenv("PATH", newer(t)+string(filepath.ListSeparator)+os.Getenv("PATH"))
+		t.Setenv("PATH", SidPath(t))
 		test(t)
 	})
+}
+
+// SidPath is the PATH with the newer git-annex first, for the programs of one machine of several.
+func SidPath(t *testing.T) string {
+	t.Helper()
+	return newer(t) + string(filepath.ListSeparator) + os.Getenv("PATH")
 }
 
 // newer gives the folder with the programs of the newer git-annex.
