@@ -37,6 +37,11 @@ LABMB ?= 200
 lab: ## what files of LABMB megabytes cost on networks of namespaces, with bounds on bytes and times
 	ARBOR_TEST_LAB=$(LABMB) $(GO) test -count=1 -v -timeout 60m -run '^TestLab' ./agent
 
+STEPS ?= 2000
+SEED  ?= $(shell date +%s)
+interleave: ## STEPS of people at work on four clones, in an order that SEED gives
+	ARBOR_TEST_STEPS=$(STEPS) ARBOR_TEST_SEED=$(SEED) $(GO) test -count=1 -v -tags interleave -timeout 60m -run '^TestInterleaving$$' ./agent
+
 check: lint build test
 
 # Not built anew when it is there: root may have no Go.
@@ -51,4 +56,4 @@ install: bin/git-arbor
 clean:
 	rm -rf bin
 
-.PHONY: build test race lint fmt fuzz bench lab check install clean
+.PHONY: build test race lint fmt fuzz bench lab interleave check install clean

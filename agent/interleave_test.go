@@ -1,0 +1,352 @@
+//go:build interleave
+
+package agent_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/git-arbor/arbor/agent"
+	"github.com/git-arbor/arbor/agent/control"
+	"github.com/git-arbor/arbor/agent/status"
+)
+
+// stepsVariable and seedVariable have TestInterleaving take other steps, and more of them: make interleave.
+const (
+	stepsVariable = "ARBOR_TEST_STEPS"
+	seedVariable  = "ARBOR_TEST_SEED"
+)
+
+// interleaving is people at work on four clones, in an order that the seed gives. Steps do not wait for what earlier ones have caused.
+type interleaving struct {
+	t    *testing.T
+	rng  *rand.Rand
+	all  []*machine
+	desk []*machine // those with a work tree
+	thin *machine
+	bare *machine
+
+	files  map[string]*owned // by name: what is to be there in the end, for nobody but the owner changes it
+	fought map[string]string // contents that two people gave to the same file, and the name of that
+	recent []string          // names that were last touched, and those that their agent's death may have doubled
+	torn   map[string]bool
+	made   int // names that were given
+	began  time.Time
+	done   map[string]int // how often each kind of step was taken
+}
+
+// owned is a file as its owner left it.
+type owned struct {
+	by      *machine
+	content string
+}
+
+// TestInterleaving has people save, move and delete, git-annex add, lock, drop and get, and agents end, all without waiting for each other.
+// In the end all clones are the same, nothing is lost, and git-annex finds nothing to remark.
+//
+// A file belongs to one person, so that it is known what it must be in the end. Some are written by two, and both contents must survive.
+// There are never to be less than two copies, so that fsck has no reason to remark on it, which is why numcopies varies above that alone,
+// and why the laptop and the nas want all. A commit is announced before its agent has moved to it. When the agent dies in between, and the
+// person goes on with the same file before the agent is back, that is a conflict of the person with themselves, whose two sides are kept:
+// checkFiles lets that pass for files that were touched just before. git annex unused lists versions that nobody names any more, which git-annex and the agent
+// keep alike; that it lists nothing else is what is tested.
+func TestInterleaving(t *testing.T) {
+	number := func(variable string, otherwise uint64) uint64 {
+		text := os.Getenv(variable)
+		if text == "" {
+			return otherwise
+		}
+		n, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			t.Fatalf("%s: %v", variable, err)
+		}
+		return n
+	}
+	steps, seed := number(stepsVariable, 500), number(seedVariable, 1)
+	w := newInterleaving(t, seed)
+	t.Logf("%d steps of seed %d", steps, seed)
+	w.began = time.Now()
+	for i := range steps {
+		w.step(int(i))
+	}
+	t.Logf("steps taken in %v: %v", time.Since(w.began), w.done)
+	w.rest()
+	w.settle()
+	for _, which := range []string{"first", "second"} {
+		for _, m := range w.all {
+			for _, note := range annexFsck(t, m, false, w.scope(m)...) {
+				t.Errorf("%s: %s git annex fsck: %s", m.name, which, note)
+			}
+		}
+		w.settle()
+	}
+	w.checkFiles()
+	w.checkFought()
+	w.checkCopies()
+	w.checkUnused()
+}
+
+func newInterleaving(t *testing.T, seed uint64) *interleaving {
+	n := newNetwork(t)
+	w := &interleaving{
+		t: t, rng: rand.New(rand.NewPCG(seed, 0)), //nolint:gosec // the same steps for the same seed
+		files: make(map[string]*owned), fought: make(map[string]string), torn: make(map[string]bool), done: make(map[string]int),
+	}
+	laptop, desktop, nas, tablet := n.machine(t, "laptop"), n.machine(t, "desktop"), n.machine(t, "nas"), n.machine(t, "tablet")
+	w.all, w.desk, w.bare, w.thin = []*machine{laptop, desktop, nas, tablet}, []*machine{laptop, desktop, tablet}, nas, tablet
+	for i, m := range w.all {
+		if m == laptop {
+			m.init(agent.InitOptions{})
+			m.git("config", "annex.addunlocked", "true")
+		} else {
+			m.join(laptop, agent.JoinOptions{Bare: m == nas})
+		}
+		if m == desktop {
+			m.git("config", "annex.addunlocked", "false")
+		}
+		if m == tablet {
+			m.git("config", "annex.addunlocked", "true")
+			m.git("config", "annex.thin", "true")
+		}
+		m.spawn()
+		m.online(i)
+	}
+	for _, m := range w.all {
+		m.online(len(w.all) - 1)
+	}
+	for _, m := range w.desk { // for git-annex's own commands
+		for _, other := range w.all {
+			if other != m {
+				m.git("remote", "add", "at-"+other.name, other.dir)
+			}
+		}
+	}
+	nas.git("remote", "add", "at-laptop", laptop.dir)
+	laptop.save("laptop/first", "1\n")
+	w.files["laptop/first"] = &owned{laptop, "1\n"}
+	laptop.try("annex", "numcopies", "2")
+	for _, m := range w.all {
+		m.eventually("know numcopies", func() error {
+			if out, err := m.tryGit("annex", "numcopies"); err != nil || out != "2" {
+				return fmt.Errorf("numcopies is %s (%w)", out, err)
+			}
+			return nil
+		})
+	}
+	w.settle()
+	return w
+}
+
+// rest brings all agents back and takes back what would keep them from being in step.
+func (w *interleaving) rest() {
+	w.t.Helper()
+	for _, m := range w.all {
+		if m.pid == 0 {
+			m.spawn()
+		}
+		if err := m.client().Resume(w.t.Context(), control.PauseRequest{Clone: m.dir}); err != nil {
+			w.t.Errorf("%s: resume: %v", m.name, err)
+		}
+		m.online(0)
+	}
+	laptop := w.all[0]
+	laptop.try("annex", "numcopies", "2")
+	for _, m := range w.all {
+		laptop.try("annex", "semitrust", m.git("config", "annex.uuid"))
+	}
+}
+
+// settle waits until all clones have the same commit, a clean work tree and the same locations, and say that they are in step.
+func (w *interleaving) settle() {
+	w.t.Helper()
+	first := w.all[0]
+	for _, m := range w.all {
+		m.eventually("settle", func() error {
+			head, err := first.tryGit("rev-parse", "--verify", "HEAD")
+			if err != nil {
+				return err
+			}
+			c, err := m.clone()
+			if err != nil {
+				return err
+			}
+			if own, err := m.tryGit("rev-parse", "--verify", "HEAD"); err != nil || own != head || c.Head != head || c.State != status.StateInStep {
+				return fmt.Errorf("it is at %.8s, %s at %.8s (%w); its status is %s (%s) at %.8s, %+v",
+					own, first.name, head, err, c.State, c.Detail, c.Head, c.Keys)
+			}
+			if m != w.bare {
+				if out, err := m.tryGit("status", "--porcelain"); err != nil || out != "" {
+					return fmt.Errorf("git status says %q (%w)", out, err)
+				}
+			}
+			return nil
+		})
+	}
+	for _, m := range w.all {
+		m.eventually("know what is where", func() error {
+			want, err := w.whereis(first)
+			if err != nil {
+				return err
+			}
+			got, err := w.whereis(m)
+			if err != nil || maps.Equal(got, want) {
+				return err
+			}
+			return fmt.Errorf("git annex whereis: %s", differing(m, got, first, want))
+		})
+		m.git("fsck", "--strict")
+	}
+}
+
+func differing(a *machine, x map[string]string, b *machine, y map[string]string) string {
+	for name, at := range x {
+		if y[name] != at {
+			return fmt.Sprintf("%s: %s says %q, %s says %q", name, a.name, at, b.name, y[name])
+		}
+	}
+	return fmt.Sprintf("%s names %d, %s %d", a.name, len(x), b.name, len(y))
+}
+
+// scope are the options that make git-annex look at the files of HEAD; in a bare repository it looks at all that was ever there otherwise.
+func (w *interleaving) scope(m *machine) []string {
+	if m != w.bare {
+		return nil
+	}
+	return []string{"--branch=" + m.git("symbolic-ref", "--short", "HEAD")}
+}
+
+// whereis gives, for each key, where git-annex says that it is.
+func (w *interleaving) whereis(m *machine) (map[string]string, error) {
+	out, err := m.tryGit(append([]string{"annex", "whereis", "--json"}, w.scope(m)...)...)
+	found := make(map[string]string)
+	for line := range strings.Lines(out) {
+		var row struct {
+			Key                string
+			Whereis, Untrusted []struct{ UUID string }
+		}
+		if failed := json.Unmarshal([]byte(line), &row); failed != nil {
+			return nil, fmt.Errorf("git annex whereis says %q: %w (%w)", line, failed, err)
+		}
+		var at []string
+		for _, r := range append(row.Whereis, row.Untrusted...) {
+			at = append(at, r.UUID)
+		}
+		slices.Sort(at)
+		found[row.Key] = strings.Join(at, " ")
+	}
+	return found, nil // its status tells of contents that are nowhere
+}
+
+// checkFiles compares the files of HEAD with what their owners left, wherever a content is.
+func (w *interleaving) checkFiles() {
+	w.t.Helper()
+	there := make(map[string]bool)
+	for name := range strings.SplitSeq(w.all[0].git("ls-tree", "-r", "-z", "--name-only", "HEAD"), "\x00") {
+		there[name] = true
+		if name != "" && w.files[name] == nil && !strings.HasPrefix(name, "shared/") && !w.torn[variantOf.ReplaceAllString(name, "")] {
+			w.t.Errorf("%q should not be there", name)
+		}
+	}
+	for name, f := range w.files {
+		names := []string{name}
+		if !there[name] && w.torn[name] {
+			names = slices.DeleteFunc(slices.Collect(maps.Keys(there)), func(n string) bool { return variantOf.ReplaceAllString(n, "") != name })
+		}
+		have := 0
+		for _, m := range w.desk {
+			for _, name := range names {
+				switch got, err := os.ReadFile(m.path(name)); {
+				case err == nil && string(got) == f.content:
+					have++
+				case err == nil && !strings.HasPrefix(string(got), "/annex/objects/") && !w.torn[variantOf.ReplaceAllString(name, "")]:
+					w.t.Errorf("%s: %q holds %d bytes %.40q, want %d bytes %.40q", m.name, name, len(got), got, len(f.content), f.content)
+				}
+			}
+		}
+		if have == 0 {
+			w.t.Errorf("lost: nobody has %d bytes %.40q of %q by %s, which is at %q", len(f.content), f.content, name, f.by.name, names)
+		}
+	}
+}
+
+// variantOf matches what a conflict adds to a name.
+var variantOf = regexp.MustCompile(`\.variant-[0-9a-f]{4}`)
+
+// checkFought looks for all contents that two people gave to the same file, in history and in the annexes.
+func (w *interleaving) checkFought() {
+	w.t.Helper()
+	kept := blobs(w.t, w.all[0], "HEAD")
+	for _, m := range w.all {
+		for _, objects := range []string{".git/annex/objects/*/*/*/*", "annex/objects/*/*/*/*"} {
+			found, err := filepath.Glob(filepath.Join(m.dir, objects))
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			for _, object := range found {
+				if got, err := os.ReadFile(object); err == nil {
+					kept[string(got)] = true
+				}
+			}
+		}
+	}
+	for content, name := range w.fought {
+		if !kept[content] {
+			w.t.Errorf("lost: %d bytes %.60q of %q", len(content), content, name)
+		}
+	}
+}
+
+// checkCopies holds what whereis says against what is there, and counts copies.
+func (w *interleaving) checkCopies() {
+	w.t.Helper()
+	said, err := w.whereis(w.all[0])
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for key, at := range said {
+		var have []string
+		for _, m := range w.all {
+			if out, err := m.tryGit("annex", "contentlocation", key); err == nil && out != "" {
+				have = append(have, m.git("config", "annex.uuid"))
+			}
+		}
+		slices.Sort(have)
+		if got := strings.Join(have, " "); got != at || len(have) < 2 {
+			w.t.Errorf("%s is at %q, and whereis says %q", key, got, at)
+		}
+	}
+}
+
+// checkUnused: all that git annex unused lists are versions that a person has replaced or deleted.
+func (w *interleaving) checkUnused() {
+	w.t.Helper()
+	history := blobs(w.t, w.all[0], "HEAD")
+	named := make(map[string]bool)
+	for blob := range history {
+		if len(blob) < 1000 && strings.Contains(blob, "/annex/objects/") {
+			named[strings.TrimSpace(blob[strings.LastIndex(blob, "/")+1:])] = true
+		}
+	}
+	for _, m := range w.all {
+		out := m.git("annex", "unused")
+		for line := range strings.Lines(out) {
+			number, key, _ := strings.Cut(strings.TrimSpace(line), " ")
+			if _, err := strconv.Atoi(number); err == nil && !named[strings.TrimSpace(key)] {
+				w.t.Errorf("%s: git annex unused lists %s, which no commit names", m.name, key)
+			}
+		}
+		if strings.Contains(out, "partially transferred") || strings.Contains(out, "corrupted") {
+			w.t.Errorf("%s: git annex unused says %s", m.name, out)
+		}
+	}
+}
