@@ -1,4 +1,4 @@
-//go:build interleave
+//go:build long
 
 package agent_test
 

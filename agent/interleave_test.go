@@ -1,4 +1,4 @@
-//go:build interleave
+//go:build long
 
 package agent_test
 
@@ -21,7 +21,7 @@ import (
 	"github.com/git-arbor/arbor/agent/status"
 )
 
-// stepsVariable and seedVariable have TestInterleaving take other steps, and more of them: make interleave.
+// stepsVariable and seedVariable have TestInterleaving take other steps, and more of them: make long.
 const (
 	stepsVariable = "ARBOR_TEST_STEPS"
 	seedVariable  = "ARBOR_TEST_SEED"
