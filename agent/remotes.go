@@ -146,14 +146,20 @@ func (c *clone) openUploads() {
 
 // openRemote opens a session with a remote for the queues.
 func (c *clone) openRemote(ctx context.Context, id string) (remote.Session, error) {
-	var p *place
-	if err := c.ask(ctx, func(context.Context) { p = c.places[id] }); err != nil {
+	var r *remote.Remote // which does not change; the place gets another one
+	var local bool
+	err := c.ask(ctx, func(context.Context) {
+		if p := c.places[id]; p != nil {
+			r, local = p.Remote, p.local()
+		}
+	})
+	if err != nil {
 		return nil, err
 	}
-	if p == nil {
+	if r == nil {
 		return nil, fmt.Errorf("open remote %s: %w", id, gitrepo.ErrUnreachable)
 	}
-	return p.Open(ctx, c.agent.limits.remote(p.local()))
+	return r.Open(ctx, c.agent.limits.remote(local))
 }
 
 // planUploads has the contents put to remotes that this clone is to put there by the plan.
