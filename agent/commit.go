@@ -26,7 +26,6 @@ type person struct {
 	halfway    step                      // of a check-out that has written files while the branch has not moved
 	steps      map[string][]gitrepo.Hash // the commits that we moved each branch over while it was not checked out
 	synced     map[string]gitrepo.Hash   // git-annex's copies of branches that were looked at
-	annexHead  gitrepo.Hash              // the git-annex branch, as last looked at
 	branch     string                    // full name of the branch HEAD points to; "" when detached
 	head       gitrepo.Hash              // its commit; zero while unborn
 	pending    map[string]bool           // settled paths, to be looked at
@@ -144,7 +143,7 @@ func (c *clone) look(ctx context.Context) error {
 		if err := c.followBranches(ctx); err != nil {
 			return err
 		}
-		if err := c.followGitAnnex(ctx); err != nil {
+		if err := c.followSynced(ctx); err != nil {
 			return err
 		}
 		c.agenda.in(taskPublish, publishDelay) // other branches and tags are part of the vector

@@ -9,7 +9,7 @@ import (
 )
 
 // lookAtContents takes in what others have written to the git-annex branch about contents here: git-annex, beside the agent or while it was
-// off, has dropped some or got some. What was dropped is not wanted any more.
+// off, has dropped some or got some, or a client elsewhere has put some through git-annex-shell. What was dropped is not wanted any more.
 func (c *clone) lookAtContents(ctx context.Context) error {
 	if c.annex == nil {
 		return nil
@@ -41,8 +41,7 @@ func (c *clone) lookAtContents(ctx context.Context) error {
 	here := slices.DeleteFunc(came, func(k annex.Key) bool { return c.want.missing[k] == nil || !c.annex.Has(k) })
 	if len(here) > 0 {
 		c.queue.Cancel(here...)
-		c.present(here)
-		c.tellHave(ctx, here)
+		c.arrived(ctx, here)
 	}
 	return c.wentAway(ctx, slices.DeleteFunc(gone, c.annex.Has))
 }

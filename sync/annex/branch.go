@@ -72,11 +72,6 @@ func (b *branch) refresh() error {
 	return nil
 }
 
-// ChangedKeys gives the keys whose location logs differ between two commits of the git-annex branch.
-func (r *Repo) ChangedKeys(from, to gitrepo.Hash) ([]Key, error) {
-	return r.branch.changedKeys(from, to)
-}
-
 // changedKeys gives the keys whose location logs differ between two commits of the branch.
 func (b *branch) changedKeys(from, to gitrepo.Hash) ([]Key, error) {
 	changes, err := b.git.Diff(from, to)
