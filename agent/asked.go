@@ -97,7 +97,7 @@ func (rs *requests) told(e transfer.Event) {
 // settle takes in which contents are in the files now.
 func (rs *requests) settle(w *contents) {
 	rs.each(func(r *request) bool {
-		return r.end(func(k annex.Key) bool { return w.missing[k] == nil && w.behind[k] == nil })
+		return r.end(func(k annex.Key) bool { return !w.missing[k] && w.behind[k] == nil })
 	})
 }
 
@@ -216,7 +216,7 @@ func (c *clone) hurry(files []string) ([]annex.Key, error) {
 		return nil, err
 	}
 	for _, k := range keys {
-		if c.want.missing[k] == nil {
+		if !c.want.missing[k] {
 			continue // on its way from the annex into the file
 		}
 		if c.want.held[k] {
@@ -254,23 +254,28 @@ func (c *clone) missingOf(files []string) ([]annex.Key, error) {
 		k, annexed := c.keyOf(e)
 		switch {
 		case e.Mode == gitrepo.ModeDir:
-			for _, m := range []map[annex.Key]map[string]bool{c.want.missing, c.want.behind} {
-				for k, paths := range m {
-					for p := range paths {
-						if file == "" || strings.HasPrefix(p, file+"/") {
-							wanted[k] = true
-						}
-					}
+			below := func(p string) bool { return isBelow(p, file) }
+			for k := range c.want.missing {
+				if slices.ContainsFunc(c.want.named[k], below) {
+					wanted[k] = true
+				}
+			}
+			for k, paths := range c.want.behind {
+				if slices.ContainsFunc(slices.Collect(maps.Keys(paths)), below) {
+					wanted[k] = true
 				}
 			}
 		case !annexed:
 			return nil, refuse("not-annexed", "is not annexed: it is in git itself, and here")
-		case c.want.missing[k] != nil || c.want.behind[k] != nil:
+		case c.want.missing[k] || c.want.behind[k] != nil:
 			wanted[k] = true
 		}
 	}
 	return slices.Collect(maps.Keys(wanted)), nil
 }
+
+// isBelow reports whether a path is in a folder, or in one below it; "" is the whole clone.
+func isBelow(path, folder string) bool { return folder == "" || strings.HasPrefix(path, folder+"/") }
 
 // reachable gives those of some contents that are on their way or that somebody has who can be asked. Of the others it says
 // who has them.
@@ -280,7 +285,7 @@ func (c *clone) reachable(ctx context.Context, keys []annex.Key) (can []annex.Ke
 		if err != nil {
 			c.log.Warn("read location log", "key", k, "err", err)
 		}
-		if c.want.missing[k] == nil || slices.ContainsFunc(c.holdersOf(k, logged), c.answers) {
+		if !c.want.missing[k] || slices.ContainsFunc(c.holdersOf(k, logged), c.answers) {
 			can = append(can, k)
 			continue
 		}

@@ -123,7 +123,7 @@ func (c *clone) holdReplaced(snap *gitrepo.SnapshotResult) {
 		if !annexed {
 			continue
 		}
-		first := c.want.missing[k] != nil && !c.side.vanished[ch.Path]
+		first := c.want.missing[k] && !c.side.vanished[ch.Path]
 		replacing := c.annex.Replacing(k) // before it is looked for: git-annex may have just ended
 		st, err := c.git.Stat(ch.Path)
 		if held[ch.Path] = first || replacing || err == nil && !st.IsDir(); held[ch.Path] {

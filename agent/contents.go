@@ -18,7 +18,7 @@ import (
 
 // contents are the annexed contents that the clone's files name and that are not here.
 type contents struct {
-	missing   map[annex.Key]map[string]bool // what files name and is not here, and the paths that name it
+	missing   map[annex.Key]bool            // what files name and is not here
 	behind    map[annex.Key]map[string]bool // files that are pointers still though their content is here
 	urgent    map[annex.Key]bool            // missing, and wanted first by the person
 	held      map[annex.Key]bool            // missing, and not to be transferred for now
@@ -47,7 +47,7 @@ type contents struct {
 
 func newContents(state *cloneState) contents {
 	w := contents{
-		missing: make(map[annex.Key]map[string]bool), behind: make(map[annex.Key]map[string]bool),
+		missing: make(map[annex.Key]bool), behind: make(map[annex.Key]map[string]bool),
 		urgent: make(map[annex.Key]bool), held: make(map[annex.Key]bool), dropped: make(map[annex.Key]bool), paused: newDevices(state.PausedPeers),
 		spare: make(map[annex.Key]bool), surplus: make(map[annex.Key]bool), kept: make(map[annex.Key]bool),
 		toUpload: make(map[annex.Key]bool), copies: new(copies), holders: newHolders(),
@@ -99,10 +99,9 @@ func (w *contents) forget(k annex.Key, path string) {
 		w.named[k] = left
 	}
 	w.mu.Unlock()
-	if paths := w.missing[k]; paths != nil {
-		delete(paths, path)
+	if w.missing[k] {
 		w.requeued = true
-		if len(paths) == 0 {
+		if len(left) == 0 {
 			delete(w.missing, k)
 			delete(w.spare, k)
 		}
@@ -122,7 +121,7 @@ func (w *contents) found(k annex.Key) {
 // forgetOld forgets what the person wanted of contents that were missing in earlier runs. While the agent runs it is kept:
 // a file that is moved is gone for a moment.
 func (w *contents) forgetOld() {
-	old := func(k annex.Key, _ bool) bool { return w.missing[k] == nil }
+	old := func(k annex.Key, _ bool) bool { return !w.missing[k] }
 	maps.DeleteFunc(w.urgent, old)
 	maps.DeleteFunc(w.held, old)
 	maps.DeleteFunc(w.dropped, old)
@@ -132,7 +131,7 @@ func (w *contents) forgetOld() {
 func (w *contents) heldBack() []annex.Key {
 	var keys []annex.Key
 	for k := range w.held {
-		if w.missing[k] != nil && !w.dropped[k] {
+		if w.missing[k] && !w.dropped[k] {
 			keys = append(keys, k)
 		}
 	}
@@ -143,7 +142,7 @@ func (w *contents) heldBack() []annex.Key {
 func (w *contents) away() int {
 	n := 0
 	for k := range w.dropped {
-		if w.missing[k] != nil {
+		if w.missing[k] {
 			n++
 		}
 	}
@@ -154,7 +153,7 @@ func (w *contents) away() int {
 func (w *contents) spares() int {
 	n := 0
 	for k := range w.spare {
-		if w.missing[k] != nil && !w.held[k] {
+		if w.missing[k] && !w.held[k] {
 			n++
 		}
 	}
@@ -163,7 +162,7 @@ func (w *contents) spares() int {
 
 // fileOf is the file by which a missing content is shown.
 func (w *contents) fileOf(k annex.Key) string {
-	return slices.Min(slices.Collect(maps.Keys(w.missing[k])))
+	return slices.Min(w.named[k])
 }
 
 // some returns up to n keys that are missing and wanted.
@@ -280,7 +279,7 @@ func (c *clone) wantFrom(ctx context.Context, from, to gitrepo.Hash, told ...ann
 			c.lacking(k, ch.Path)
 			here = append(here, k)
 		default:
-			note(c.want.missing, k, ch.Path)
+			c.want.missing[k] = true
 			missing = append(missing, k)
 		}
 	}
@@ -401,8 +400,10 @@ func (c *clone) arrived(ctx context.Context, came []annex.Key) {
 // present notes that contents are here now, for the files that name them and the location log.
 func (c *clone) present(keys []annex.Key) {
 	for _, k := range keys {
-		for p := range c.want.missing[k] {
-			note(c.want.behind, k, p)
+		if c.want.missing[k] {
+			for _, p := range c.want.named[k] {
+				note(c.want.behind, k, p)
+			}
 		}
 		c.want.found(k)
 		if files := c.want.named[k]; len(files) > 0 {

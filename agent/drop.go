@@ -148,7 +148,7 @@ func (d *dropping) keysOf(ctx context.Context, files []string) (map[annex.Key]bo
 			continue
 		}
 		err = d.git.Files(d.head, func(p string, e gitrepo.Entry) error {
-			if file == "" || strings.HasPrefix(p, file+"/") {
+			if isBelow(p, file) {
 				if k, annexed := annex.EntryKey(d.git, e); annexed {
 					keys[k] = true
 				}
@@ -243,7 +243,7 @@ func (d *dropping) prove(ctx context.Context, k annex.Key) (content removable, k
 func (c *clone) keepAway(keys []annex.Key) int {
 	n := 0
 	for _, k := range keys {
-		if c.want.missing[k] != nil && !c.want.held[k] {
+		if c.want.missing[k] && !c.want.held[k] {
 			n++
 		}
 		c.want.dropped[k] = true
@@ -326,8 +326,8 @@ func (c *clone) refreshEntries(ctx context.Context, index []gitrepo.IndexEntry) 
 func (c *clone) gone(ctx context.Context, keys []annex.Key) {
 	for _, k := range keys {
 		delete(c.want.behind, k)
-		for _, p := range c.want.named[k] {
-			note(c.want.missing, k, p)
+		if len(c.want.named[k]) > 0 {
+			c.want.missing[k] = true
 		}
 		c.want.records = append(c.want.records, annex.Location{Key: k, UUID: c.id})
 	}

@@ -55,7 +55,7 @@ func (a *agent) withMissing(
 		if err != nil {
 			return err
 		}
-		reply.Contents = len(do(c, slices.DeleteFunc(keys, func(k annex.Key) bool { return c.want.missing[k] == nil })))
+		reply.Contents = len(do(c, slices.DeleteFunc(keys, func(k annex.Key) bool { return !c.want.missing[k] })))
 		c.showQueue()
 		return c.write()
 	})

@@ -71,7 +71,7 @@ func (w *contents) holdersChanged(all []*peer, remotes []*place, keys []annex.Ke
 			}
 		}
 		w.said[k] = who
-		w.refresh = w.refresh || w.missing[k] != nil
+		w.refresh = w.refresh || w.missing[k]
 	}
 	if len(keys) == 0 {
 		w.refresh, w.redraw = true, true

@@ -38,7 +38,7 @@ func (c *clone) lookAtContents(ctx context.Context) error {
 		c.log.Warn("compare git-annex branch", "err", err) // its history was rewritten
 		return nil
 	}
-	here := slices.DeleteFunc(came, func(k annex.Key) bool { return c.want.missing[k] == nil || !c.annex.Has(k) })
+	here := slices.DeleteFunc(came, func(k annex.Key) bool { return !c.want.missing[k] || !c.annex.Has(k) })
 	if len(here) > 0 {
 		c.queue.Cancel(here...)
 		c.arrived(ctx, here)
@@ -52,7 +52,7 @@ func (c *clone) wentAway(ctx context.Context, keys []annex.Key) error {
 	var dropped, lost []annex.Key
 	for _, k := range keys {
 		switch {
-		case c.want.missing[k] != nil:
+		case c.want.missing[k]:
 		case !c.want.wantsHere(k, c.logged(c.annex, k)):
 			lost = append(lost, k) // which is why it has gone
 		case c.annex.Bad(k):

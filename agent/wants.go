@@ -108,12 +108,12 @@ func (c *clone) consider(keys ...annex.Key) {
 			logged = c.logged(c.annex, k)
 		}
 		switch {
-		case c.want.missing[k] != nil && (c.want.urgent[k] || c.want.kept[k] || c.want.wantsHere(k, logged)):
+		case c.want.missing[k] && (c.want.urgent[k] || c.want.kept[k] || c.want.wantsHere(k, logged)):
 			delete(c.want.spare, k)
 			if !c.want.held[k] {
 				c.queue.Add(transfer.Job{Key: k, File: c.want.fileOf(k), Urgent: c.want.urgent[k]})
 			}
-		case c.want.missing[k] != nil:
+		case c.want.missing[k]:
 			c.want.spare[k] = true
 			c.queue.Cancel(k)
 		case c.want.isSurplus(k, logged):
