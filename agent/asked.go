@@ -224,8 +224,7 @@ func (c *clone) hurry(files []string) ([]annex.Key, error) {
 		}
 		if c.want.spare[k] {
 			c.want.kept[k] = true
-			delete(c.want.spare, k)
-			c.queue.Add(transfer.Job{Key: k, File: c.want.fileOf(k)})
+			c.consider(k)
 		}
 		c.want.urgent[k] = true
 	}
@@ -241,15 +240,9 @@ func (c *clone) missingOf(files []string) ([]annex.Key, error) {
 	}
 	wanted := make(map[annex.Key]bool)
 	for _, file := range files {
-		refuse := func(code, text string) error {
-			return &control.Error{Code: code, Text: fmt.Sprintf("%q %s", file, text)}
-		}
-		e, err := c.git.Entry(c.side.head, file)
-		if errors.Is(err, gitrepo.ErrNotFound) {
-			return nil, refuse("no-such-file", "is in no commit of "+c.conf.Name)
-		}
+		e, err := c.entry(c.side.head, file)
 		if err != nil {
-			return nil, fmt.Errorf("find %q: %w", file, err)
+			return nil, err
 		}
 		k, annexed := c.keyOf(e)
 		switch {
@@ -266,12 +259,24 @@ func (c *clone) missingOf(files []string) ([]annex.Key, error) {
 				}
 			}
 		case !annexed:
-			return nil, refuse("not-annexed", "is not annexed: it is in git itself, and here")
+			return nil, &control.Error{Code: "not-annexed", Text: fmt.Sprintf("%q is not annexed: it is in git itself, and here", file)}
 		case c.want.missing[k] || c.want.behind[k] != nil:
 			wanted[k] = true
 		}
 	}
 	return slices.Collect(maps.Keys(wanted)), nil
+}
+
+// entry finds a file that a person names in a commit. Any goroutine may call it.
+func (c *clone) entry(commit gitrepo.Hash, file string) (gitrepo.Entry, error) {
+	e, err := c.git.Entry(commit, file)
+	if errors.Is(err, gitrepo.ErrNotFound) {
+		return e, &control.Error{Code: "no-such-file", Text: fmt.Sprintf("%q is in no commit of %s", file, c.conf.Name)}
+	}
+	if err != nil {
+		return e, fmt.Errorf("find %q: %w", file, err)
+	}
+	return e, nil
 }
 
 // isBelow reports whether a path is in a folder, or in one below it; "" is the whole clone.
@@ -312,6 +317,17 @@ func (c *clone) answers(p *peer) bool {
 	return !p.refuses && !c.want.paused.has(p.id.device) && (p.online() || alone && len(p.links) > 0)
 }
 
+// whyNot says why a peer that does not answer is not asked.
+func (c *clone) whyNot(p *peer) string {
+	switch {
+	case c.want.paused.has(p.id.device):
+		return "paused"
+	case p.refuses:
+		return "paused there"
+	}
+	return "offline"
+}
+
 // whoHas names those who have a content, and says why they are not asked.
 func (c *clone) whoHas(ctx context.Context, k annex.Key, logged []string) []string {
 	descriptions, err := c.annex.Descriptions(ctx)
@@ -322,14 +338,7 @@ func (c *clone) whoHas(ctx context.Context, k annex.Key, logged []string) []stri
 	known := map[string]bool{c.id: true}
 	for _, p := range c.holdersOf(k, logged) {
 		known[p.id.clone] = true
-		switch {
-		case c.want.paused.has(p.id.device):
-			who = append(who, p.name+" (paused)")
-		case p.refuses:
-			who = append(who, p.name+" (paused there)")
-		default:
-			who = append(who, p.name+" (offline)")
-		}
+		who = append(who, p.name+" ("+c.whyNot(p)+")")
 	}
 	for _, id := range logged {
 		if !known[id] {

@@ -132,12 +132,9 @@ func (d *dropping) run(ctx context.Context) error {
 func (d *dropping) keysOf(ctx context.Context, files []string) (map[annex.Key]bool, error) {
 	keys := make(map[annex.Key]bool)
 	for _, file := range files {
-		e, err := d.git.Entry(d.head, file)
-		if errors.Is(err, gitrepo.ErrNotFound) {
-			return nil, &control.Error{Code: "no-such-file", Text: fmt.Sprintf("%q is in no commit of %s", file, d.conf.Name)}
-		}
+		e, err := d.entry(d.head, file)
 		if err != nil {
-			return nil, fmt.Errorf("find %q: %w", file, err)
+			return nil, err
 		}
 		if e.Mode != gitrepo.ModeDir {
 			k, annexed := annex.EntryKey(d.git, e)

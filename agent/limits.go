@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -106,34 +107,35 @@ func (l *limits) link(device grove.DeviceID, name string, lan bool) p2p.Limits {
 		l.peers[device] = p
 	}
 	l.mu.Unlock()
-	// A timer stands still while the machine sleeps, and links are made anew afterwards.
-	l.reviewSoon()
-	chain := func(peer, whole *rate.Limiter) p2p.Chain {
-		both := []*rate.Limiter{peer, whole}
-		return func() []*rate.Limiter {
-			if lan && !l.lan.Load() {
-				return both[:1]
-			}
-			return both
-		}
-	}
-	return p2p.Limits{Up: chain(p.up, l.whole.up), Down: chain(p.down, l.whole.down)}
+	return l.chains(lan, p.buckets)
 }
 
 // remote gives what the bytes to and from a remote pass: the buckets of the whole, on this machine only where that is configured for the
 // LAN.
 func (l *limits) remote(local bool) p2p.Limits {
+	return l.chains(local)
+}
+
+// chains are some buckets and, unless the bytes stay near and nothing else is configured, those of the whole.
+func (l *limits) chains(near bool, own ...buckets) p2p.Limits {
+	// A timer stands still while the machine sleeps, and links are made anew afterwards.
 	l.reviewSoon()
-	chain := func(whole *rate.Limiter) p2p.Chain {
-		all := []*rate.Limiter{whole}
+	chain := func(of func(buckets) *rate.Limiter) p2p.Chain {
+		var all []*rate.Limiter
+		for _, b := range append(slices.Clone(own), l.whole) {
+			all = append(all, of(b))
+		}
 		return func() []*rate.Limiter {
-			if local && !l.lan.Load() {
-				return nil
+			if near && !l.lan.Load() {
+				return all[:len(own)]
 			}
 			return all
 		}
 	}
-	return p2p.Limits{Up: chain(l.whole.up), Down: chain(l.whole.down)}
+	return p2p.Limits{
+		Up:   chain(func(b buckets) *rate.Limiter { return b.up }),
+		Down: chain(func(b buckets) *rate.Limiter { return b.down }),
+	}
 }
 
 func (l *limits) reviewSoon() {

@@ -2,12 +2,10 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/git-arbor/arbor/agent/control"
 	"github.com/git-arbor/arbor/sync/annex"
-	"github.com/git-arbor/arbor/sync/gitrepo"
 	"github.com/git-arbor/arbor/sync/netmap"
 )
 
@@ -54,12 +52,9 @@ func (c *clone) showMap(ctx context.Context, file string) (control.MapReply, err
 
 // whereIs gives the clones that have the content of a file, its size and its key.
 func (c *clone) whereIs(ctx context.Context, file string) (have []string, size int64, k annex.Key, err error) {
-	e, err := c.git.Entry(c.side.head, file)
-	if errors.Is(err, gitrepo.ErrNotFound) {
-		return nil, 0, annex.Key{}, &control.Error{Code: "no-such-file", Text: fmt.Sprintf("%q is in no commit of %s", file, c.conf.Name)}
-	}
+	e, err := c.entry(c.side.head, file)
 	if err != nil {
-		return nil, 0, annex.Key{}, fmt.Errorf("find %q: %w", file, err)
+		return nil, 0, annex.Key{}, err
 	}
 	var annexed bool
 	k, annexed = c.keyOf(e)

@@ -31,12 +31,8 @@ func (c *clone) copyFinder() copyFinder {
 	f := copyFinder{repo: c.annex, said: c.want.whoHas, peers: make(map[string]prover)}
 	for _, p := range c.peers.all() {
 		who := prover{name: p.name, asked: c.answers(p), cost: costOf(p.linkKind)}
-		switch {
-		case who.asked:
-		case c.want.paused.has(p.id.device):
-			who.why = "paused"
-		default:
-			who.why = "offline"
+		if !who.asked {
+			who.why = c.whyNot(p)
 		}
 		f.peers[p.id.clone] = who
 	}

@@ -186,10 +186,7 @@ func (c *clone) planUploads() {
 
 // uploaded is told by the goroutines of the uploads what happens to them.
 func (c *clone) uploaded(holders *holders, e transfer.Event) {
-	row := status.Transfer{
-		Key: e.Job.Key.String(), File: e.Job.File, Clone: c.conf.Path, Peer: c.names(e.Clone), Direction: status.Up,
-		Bytes: e.Bytes, Size: e.Size, Rate: int64(e.Rate), State: status.TransferRunning,
-	}
+	row := c.rowOf(e, status.Up)
 	if e.State == transfer.Running {
 		if e.Bytes >= fairSample {
 			holders.came(putRate(e.Clone), e.Rate)

@@ -12,12 +12,17 @@ import (
 // shownJobs is how many of those that wait are shown.
 const shownJobs = 10
 
-// transferred is told by the queue's goroutines what happens to a job.
-func (c *clone) transferred(repo *annex.Repo, holders *holders, e transfer.Event) {
-	row := status.Transfer{
-		Key: e.Job.Key.String(), File: e.Job.File, Clone: c.conf.Path, Peer: c.names(e.Clone), Direction: status.Down,
+// rowOf shows what happens to a transfer.
+func (c *clone) rowOf(e transfer.Event, d status.Direction) status.Transfer {
+	return status.Transfer{
+		Key: e.Job.Key.String(), File: e.Job.File, Clone: c.conf.Path, Peer: c.names(e.Clone), Direction: d,
 		Bytes: e.Bytes, Size: e.Size, Rate: int64(e.Rate), State: status.TransferRunning, Asked: e.Job.Urgent,
 	}
+}
+
+// transferred is told by the queue's goroutines what happens to a job.
+func (c *clone) transferred(repo *annex.Repo, holders *holders, e transfer.Event) {
+	row := c.rowOf(e, status.Down)
 	c.asked.told(e)
 	switch e.State {
 	case transfer.Running:

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -16,13 +15,11 @@ import (
 // why says where the content of a file is, whether it is wanted here, and what becomes of it.
 func (a *agent) why(ctx context.Context, r control.WhyRequest) (reply control.WhyReply, err error) {
 	err = a.tell(ctx, r.Clone, func(ctx context.Context, c *clone) error {
-		e, err := c.git.Entry(c.side.head, r.File)
-		switch {
-		case errors.Is(err, gitrepo.ErrNotFound):
-			return &control.Error{Code: "no-such-file", Text: fmt.Sprintf("%q is in no commit of %s", r.File, c.conf.Name)}
-		case err != nil:
-			return fmt.Errorf("find %q: %w", r.File, err)
-		case e.Mode == gitrepo.ModeDir:
+		e, err := c.entry(c.side.head, r.File)
+		if err != nil {
+			return err
+		}
+		if e.Mode == gitrepo.ModeDir {
 			return &control.Error{Code: "is-folder", Text: fmt.Sprintf("%q is a folder", r.File), Fix: "name one file in it"}
 		}
 		reply = control.WhyReply{File: r.File, State: control.WhyInGit, Size: -1, Holders: []control.Holder{}, Reasons: []control.Reason{}}
@@ -87,12 +84,8 @@ func (c *clone) holderNames(ctx context.Context, k annex.Key, logged []string) (
 			h.Note = "not in the grove"
 		case c.answers(p):
 			h.Online = true
-		case c.want.paused.has(p.id.device):
-			h.Note = "paused"
-		case p.refuses:
-			h.Note = "paused there"
 		default:
-			h.Note = "offline"
+			h.Note = c.whyNot(p)
 		}
 		all = append(all, h)
 	}
