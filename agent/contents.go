@@ -210,13 +210,19 @@ func (c *clone) logged(repo *annex.Repo, k annex.Key) []string {
 	return logged
 }
 
-// sources gives the queue who can be asked for each of the keys.
-func (c *clone) sources(repo *annex.Repo, holders *holders, keys []annex.Key) [][]transfer.Holder {
+// loggedOf is logged for many keys.
+func (c *clone) loggedOf(repo *annex.Repo, keys []annex.Key) [][]string {
 	logged, err := repo.LocationsOf(context.Background(), keys)
 	if err != nil {
 		c.log.Warn("read location logs", "err", err)
 		logged = make([][]string, len(keys))
 	}
+	return logged
+}
+
+// sources gives the queue who can be asked for each of the keys.
+func (c *clone) sources(repo *annex.Repo, holders *holders, keys []annex.Key) [][]transfer.Holder {
+	logged := c.loggedOf(repo, keys)
 	all := make([][]transfer.Holder, len(keys))
 	for i, k := range keys {
 		all[i] = holders.of(k, logged[i])
@@ -276,7 +282,6 @@ func (c *clone) wantFrom(ctx context.Context, from, to gitrepo.Hash, told ...ann
 				note(c.want.behind, k, ch.Path)
 			}
 			c.want.copies.add(k)
-			c.lacking(k, ch.Path)
 			here = append(here, k)
 		default:
 			c.want.missing[k] = true
@@ -286,6 +291,7 @@ func (c *clone) wantFrom(ctx context.Context, from, to gitrepo.Hash, told ...ann
 	if from.IsZero() {
 		c.want.forgetOld()
 	}
+	c.lacking(here...)
 	c.consider(slices.DeleteFunc(touched, func(k annex.Key) bool { return len(c.want.named[k]) == 0 })...)
 	if err := c.recordMissing(ctx, missing); err != nil {
 		return err
@@ -296,35 +302,38 @@ func (c *clone) wantFrom(ctx context.Context, from, to gitrepo.Hash, told ...ann
 // recordMissing sees to it that contents which are not here are not in the location log: the agent may have died after it removed
 // one.
 func (c *clone) recordMissing(ctx context.Context, keys []annex.Key) error {
-	for _, k := range keys {
-		who, err := c.annex.Locations(ctx, k)
-		if err != nil {
-			return fmt.Errorf("read location log: %w", err)
-		}
-		if slices.Contains(who, c.id) {
-			c.want.records = append(c.want.records, annex.Location{Key: k, UUID: c.id})
-			c.agenda.in(taskRecord, recordDelay)
-		}
+	wrong, err := c.misrecorded(ctx, keys, false)
+	for _, k := range wrong {
+		c.want.records = append(c.want.records, annex.Location{Key: k, UUID: c.id})
+		c.agenda.in(taskRecord, recordDelay)
 	}
-	return nil
+	return err
 }
 
 // recordHere sees to it that contents which are here are in the location log: git's filter may have added them, or the
 // agent died before it could say so.
 func (c *clone) recordHere(ctx context.Context, keys, told []annex.Key) error {
-	logged, err := c.annex.LocationsOf(ctx, keys)
+	unsaid, err := c.misrecorded(ctx, keys, true)
 	if err != nil {
-		return fmt.Errorf("read location logs: %w", err)
-	}
-	var unsaid []annex.Key
-	for i, k := range keys {
-		if !slices.Contains(logged[i], c.id) {
-			unsaid = append(unsaid, k)
-		}
+		return err
 	}
 	c.present(unsaid)
 	c.tellHave(ctx, slices.DeleteFunc(unsaid, func(k annex.Key) bool { return slices.Contains(told, k) }))
 	return nil
+}
+
+// misrecorded gives those contents of which the location log does not say that they are here, or not here.
+func (c *clone) misrecorded(ctx context.Context, keys []annex.Key, here bool) (wrong []annex.Key, err error) {
+	logged, err := c.annex.LocationsOf(ctx, keys)
+	if err != nil {
+		return nil, fmt.Errorf("read location logs: %w", err)
+	}
+	for i, k := range keys {
+		if slices.Contains(logged[i], c.id) != here {
+			wrong = append(wrong, k)
+		}
+	}
+	return wrong, nil
 }
 
 // smudged takes in the pointers that the person's git has checked out.
@@ -406,14 +415,12 @@ func (c *clone) present(keys []annex.Key) {
 			}
 		}
 		c.want.found(k)
-		if files := c.want.named[k]; len(files) > 0 {
-			c.lacking(k, files[0])
-		}
 		c.want.records = append(c.want.records, annex.Location{Key: k, UUID: c.id, Present: true})
 	}
 	if len(keys) == 0 {
 		return
 	}
+	c.lacking(keys...)
 	c.agenda.in(taskRecord, recordDelay)
 	if c.want.unrecorded.IsZero() {
 		c.want.unrecorded = time.Now()

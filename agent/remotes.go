@@ -109,26 +109,29 @@ func (c *clone) remotes() []*place {
 
 // lookForLacks finds the contents that are here and not in each remote.
 func (c *clone) lookForLacks() {
-	if c.annex == nil {
-		return
-	}
-	for k, files := range c.want.named {
-		if c.annex.Has(k) {
-			c.lacking(k, files[0])
-		}
+	if c.annex != nil && len(c.places) > 0 {
+		c.lacking(slices.DeleteFunc(slices.Collect(maps.Keys(c.want.named)), func(k annex.Key) bool { return !c.annex.Has(k) })...)
 	}
 }
 
-// lacking notes which remotes lack a content that is here.
-func (c *clone) lacking(k annex.Key, file string) {
-	for _, p := range c.remotes() {
-		switch {
-		case !p.Write:
-		case p.has[k] || slices.Contains(c.logged(c.annex, k), p.id):
-			delete(p.lacks, k)
-		default:
-			p.lacks[k] = file
-			c.want.toUpload[k] = true
+// lacking notes which remotes lack contents that are here.
+func (c *clone) lacking(keys ...annex.Key) {
+	remotes := c.remotes()
+	if len(remotes) == 0 {
+		return
+	}
+	for i, logged := range c.loggedOf(c.annex, keys) {
+		k := keys[i]
+		files := c.want.named[k]
+		for _, p := range remotes {
+			switch {
+			case !p.Write || len(files) == 0:
+			case p.has[k] || slices.Contains(logged, p.id):
+				delete(p.lacks, k)
+			default:
+				p.lacks[k] = files[0]
+				c.want.toUpload[k] = true
+			}
 		}
 	}
 }
@@ -164,21 +167,29 @@ func (c *clone) openRemote(ctx context.Context, id string) (remote.Session, erro
 
 // planUploads has the contents put to remotes that this clone is to put there by the plan.
 func (c *clone) planUploads() {
-	mine := func(p *place, k annex.Key) bool {
-		_, lacks := p.lacks[k]
-		return lacks && c.want.putter(k, c.logged(c.annex, k), p.id) == c.id
-	}
 	for _, p := range c.remotes() {
-		changed := maps.Keys(c.want.toUpload)
+		var keys []annex.Key
 		if c.want.replan {
-			c.uploads.Cancel(p.id, func(k annex.Key) bool { return !mine(p, k) })
-			changed = maps.Keys(p.lacks)
-		}
-		for k := range changed {
-			if mine(p, k) {
-				c.uploads.Add(p.id, transfer.Job{Key: k, File: p.lacks[k]})
+			keys = slices.Collect(maps.Keys(p.lacks))
+		} else {
+			for k := range c.want.toUpload {
+				if _, lacks := p.lacks[k]; lacks {
+					keys = append(keys, k)
+				}
 			}
 		}
+		var jobs []transfer.Job
+		mine := make(map[annex.Key]bool)
+		for i, logged := range c.loggedOf(c.annex, keys) {
+			if k := keys[i]; c.want.putter(k, logged, p.id) == c.id {
+				mine[k] = true
+				jobs = append(jobs, transfer.Job{Key: k, File: p.lacks[k]})
+			}
+		}
+		if c.want.replan {
+			c.uploads.Cancel(p.id, func(k annex.Key) bool { return !mine[k] })
+		}
+		c.uploads.Add(p.id, jobs...)
 	}
 	c.want.replan = false
 	clear(c.want.toUpload)

@@ -101,12 +101,12 @@ func (c *clone) readSettings(ctx context.Context) error {
 
 // consider looks at contents that files name, after something has changed on which it may depend whether they are wanted.
 func (c *clone) consider(keys ...annex.Key) {
-	configured := c.want.configured(c.id)
-	for _, k := range keys {
-		var logged []string
-		if configured { // else it does not matter who has it
-			logged = c.logged(c.annex, k)
-		}
+	all := make([][]string, len(keys))
+	if c.want.configured(c.id) { // else it does not matter who has them
+		all = c.loggedOf(c.annex, keys)
+	}
+	for i, k := range keys {
+		logged := all[i]
 		switch {
 		case c.want.missing[k] && (c.want.urgent[k] || c.want.kept[k] || c.want.wantsHere(k, logged)):
 			delete(c.want.spare, k)
@@ -133,13 +133,12 @@ func (c *clone) locationsChanged(keys []annex.Key) {
 	if c.annex == nil {
 		return
 	}
-	for _, k := range keys {
-		if files := c.want.named[k]; len(files) > 0 && len(c.places) > 0 && c.annex.Has(k) {
-			c.lacking(k, files[0])
-		}
+	named := slices.DeleteFunc(slices.Clone(keys), func(k annex.Key) bool { return len(c.want.named[k]) == 0 })
+	if len(c.places) > 0 {
+		c.lacking(slices.DeleteFunc(slices.Clone(named), func(k annex.Key) bool { return !c.annex.Has(k) })...)
 	}
 	if c.want.dependsOnLocations() {
-		c.consider(slices.DeleteFunc(slices.Clone(keys), func(k annex.Key) bool { return len(c.want.named[k]) == 0 })...)
+		c.consider(named...)
 	}
 }
 
