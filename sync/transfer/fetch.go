@@ -14,8 +14,19 @@ func (a *arrival) request() p2p.GetRequest {
 	return p2p.GetRequest{Key: a.Key, File: a.File, Offset: a.offset}
 }
 
-// getLarge gets content alone in the session, so that it can be cancelled.
+// getLarge gets content alone in the session.
 func (w *worker) getLarge(ctx context.Context, a *arrival) error {
+	return w.getAlone(ctx, a, func(ctx context.Context) error {
+		err := w.getBlocks(ctx, a)
+		if errors.Is(err, p2p.ErrUnsupported) {
+			err = w.getWhole(ctx, a)
+		}
+		return err
+	})
+}
+
+// getAlone has content got so that it can be cancelled.
+func (w *worker) getAlone(ctx context.Context, a *arrival, get func(context.Context) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	w.q.mu.Lock()
@@ -25,10 +36,7 @@ func (w *worker) getLarge(ctx context.Context, a *arrival) error {
 	if gone {
 		return errCancelled
 	}
-	err := w.getBlocks(ctx, a)
-	if errors.Is(err, p2p.ErrUnsupported) {
-		err = w.getWhole(ctx, a)
-	}
+	err := get(ctx)
 	if err != nil && ctx.Err() != nil {
 		return fmt.Errorf("%w: %w", context.Cause(ctx), err)
 	}

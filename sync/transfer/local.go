@@ -1,7 +1,6 @@
 package transfer
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -56,21 +55,7 @@ func (w *worker) copyFile(ctx context.Context, a *arrival, path string) error {
 	return a.partial.Fill(ctx, func(dst io.Writer) error {
 		dst = w.meter(a, dst)
 		from := a.partial.Size()
-		src := io.NewSectionReader(file, from, fi.Size()-from)
-		buf := make([]byte, 256<<10)
-		for {
-			n, err := src.Read(buf)
-			if n > 0 {
-				if _, err := dst.Write(buf[:n]); err != nil {
-					return err
-				}
-			}
-			if errors.Is(err, io.EOF) {
-				return ctx.Err()
-			}
-			if err = cmp.Or(err, ctx.Err()); err != nil {
-				return err
-			}
-		}
+		_, err := p2p.Copy(ctx, dst, io.NewSectionReader(file, from, fi.Size()-from), nil)
+		return err
 	})
 }

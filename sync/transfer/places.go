@@ -2,7 +2,6 @@ package transfer
 
 import (
 	"context"
-	"time"
 
 	"github.com/git-arbor/arbor/sync/remote"
 )
@@ -40,28 +39,11 @@ func (w *worker) getFromRemote(ctx context.Context) {
 	}
 }
 
-// getOne gets one content, so that it can be cancelled.
+// getOne gets one content.
 func (w *worker) getOne(ctx context.Context, session remote.Session, a *arrival) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	w.q.mu.Lock()
-	a.cancel = cancel
-	gone := a.gone
-	w.q.mu.Unlock()
-	if gone {
-		return errCancelled
-	}
-	err := session.Get(ctx, a.Key, a.File, func(bytes int64) {
-		came := int(bytes - a.meter.Bytes())
-		w.bytes.Add(int64(came))
-		if a.meter.Add(came, time.Now()) {
-			w.q.o.Event(a.event(Running))
-		}
+	return w.getAlone(ctx, a, func(ctx context.Context) error {
+		return session.Get(ctx, a.Key, a.File, func(bytes int64) { w.count(a.transfer, int(bytes-a.meter.Bytes())) })
 	})
-	if err != nil && ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return err
 }
 
 // remoteFailed puts a job back, and leaves the remote alone for a while, unless the transfer was stopped.
