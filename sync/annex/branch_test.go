@@ -135,7 +135,7 @@ func testMergeByGitAnnex(t *testing.T) {
 	k := addFile(t, a, "file", AddOptions{}).Key
 	dirs := []string{a.git.Dir()}
 	for _, name := range []string{"b", "c"} {
-		dir := filepath.Join(tempDir(t), name)
+		dir := filepath.Join(annextest.TempDir(t), name)
 		run(t, "/", "git", "clone", "-q", a.git.Dir(), dir)
 		run(t, dir, "git-annex", "init", "-q", name)
 		run(t, dir, "git-annex", "get", "-q", "file")
@@ -152,7 +152,7 @@ func testMergeByGitAnnex(t *testing.T) {
 			}
 		}
 	}
-	reference := filepath.Join(tempDir(t), "reference")
+	reference := filepath.Join(annextest.TempDir(t), "reference")
 	run(t, "/", "cp", "-a", dirs[0], reference)
 
 	var commits []gitrepo.Hash

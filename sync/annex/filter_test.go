@@ -27,7 +27,7 @@ func newFiltered(t *testing.T) *Repo {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := tempDir(t)
+	dir := annextest.TempDir(t)
 	t.Setenv("PATH", bin)
 	run(t, dir, "git", "init", "-q")
 	r := initAnnex(t, dir, "laptop")

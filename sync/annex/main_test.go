@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/git-arbor/arbor/sync/annex/annextest"
 	"github.com/git-arbor/arbor/sync/gitrepo"
 )
 
@@ -65,24 +66,6 @@ func runFilter() (err error) {
 	}
 	defer func() { err = errors.Join(err, git.Close()) }()
 	return FilterProcess(ctx, git, os.Stdin, os.Stdout)
-}
-
-// tempDir is t.TempDir for directories that get read-only ones in them.
-func tempDir(t testing.TB) string {
-	t.Helper()
-	dir, err := filepath.EvalSymlinks(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-			if err == nil && d.IsDir() {
-				err = os.Chmod(path, 0o700)
-			}
-			return err
-		})
-	})
-	return dir
 }
 
 // run runs a program in dir and gives its output; the test fails when the program does.
@@ -158,7 +141,7 @@ func openGit(t testing.TB, dir string) *gitrepo.Repo {
 // newAnnex makes a repository with an annex.
 func newAnnex(t testing.TB) *Repo {
 	t.Helper()
-	dir := tempDir(t)
+	dir := annextest.TempDir(t)
 	run(t, dir, "git", "init", "-q")
 	return initAnnex(t, dir, "laptop")
 }

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/git-arbor/arbor/sync/annex/annextest"
 	"github.com/git-arbor/arbor/sync/gitrepo"
 )
 
@@ -42,7 +43,7 @@ func TestDropsByGitAnnex(t *testing.T) {
 	remotes := make([]*Repo, len(places))
 	var locations []Location
 	for i, p := range places {
-		dir := filepath.Join(tempDir(t), p.name)
+		dir := filepath.Join(annextest.TempDir(t), p.name)
 		run(t, "/", "git", "init", "-q", dir)
 		remotes[i] = initAnnex(t, dir, p.name)
 		run(t, r.git.Dir(), "git", "remote", "add", p.name, dir)

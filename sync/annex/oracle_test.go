@@ -59,7 +59,7 @@ func testInitByGitAnnex(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			ours, theirs := tempDir(t), tempDir(t)
+			ours, theirs := annextest.TempDir(t), annextest.TempDir(t)
 			run(t, ours, "git", args...)
 			run(t, theirs, "git", args...)
 			run(t, theirs, "git-annex", "init", "-q", "laptop")

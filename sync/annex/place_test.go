@@ -76,7 +76,7 @@ func testPermissionsByGitAnnex(t *testing.T) {
 			t.Parallel()
 			var modes []string
 			for _, ours := range []bool{true, false} {
-				dir := tempDir(t)
+				dir := annextest.TempDir(t)
 				run(t, dir, "git", "init", "-q", "--shared="+shared)
 				r := initAnnex(t, dir, "laptop")
 				for name, mode := range map[string]os.FileMode{"a.dat": 0o644, "b.sh": 0o755} {
@@ -164,7 +164,7 @@ func TestBothLayouts(t *testing.T) {
 	for name, args := range map[string][]string{"work tree": {"init", "-q"}, "bare": {"init", "-q", "--bare"}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			dir := tempDir(t)
+			dir := annextest.TempDir(t)
 			run(t, dir, "git", args...)
 			r := initAnnex(t, dir, "laptop")
 			k := KeyFor(sha256.Sum256([]byte("content")), int64(len("content")), "f", DefaultMaxExtensionLength)

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/git-arbor/arbor/sync/annex/annextest"
 )
 
 func TestParseRemoteConfig(t *testing.T) {
@@ -28,7 +30,7 @@ func TestParseRemoteConfig(t *testing.T) {
 // TestRemoteConfigs reads what git-annex has written.
 func TestRemoteConfigs(t *testing.T) {
 	r := newAnnex(t)
-	dir := filepath.Join(tempDir(t), "a & b")
+	dir := filepath.Join(annextest.TempDir(t), "a & b")
 	run(t, "/", "mkdir", dir)
 	run(t, r.git.Dir(), "git-annex", "initremote", "-q", "drive", "type=directory", "directory="+dir, "encryption=shared", "chunk=1MiB", "cost=120")
 	run(t, r.git.Dir(), "git-annex", "initremote", "-q", "sync", "type=rsync", "rsyncurl=host:/a b&c=d&é", "encryption=none")

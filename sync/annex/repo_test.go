@@ -15,7 +15,7 @@ import (
 
 func TestOpenRefuses(t *testing.T) {
 	t.Parallel()
-	dir := tempDir(t)
+	dir := annextest.TempDir(t)
 	run(t, dir, "git", "init", "-q")
 	git := openGit(t, dir)
 	if _, err := Open(t.Context(), git); !errors.Is(err, ErrNotAnnex) {
@@ -55,7 +55,7 @@ func TestOpenRefuses(t *testing.T) {
 	if _, err := Open(t.Context(), git); !errors.As(err, &refused) {
 		t.Errorf("Open of an adjusted branch: %v", err)
 	}
-	none := tempDir(t)
+	none := annextest.TempDir(t)
 	run(t, none, "git", "init", "-q")
 	if err := os.WriteFile(filepath.Join(none, ".noannex"), nil, 0o666); err != nil {
 		t.Fatal(err)
@@ -67,7 +67,7 @@ func TestOpenRefuses(t *testing.T) {
 
 func TestOpenRefusesTuned(t *testing.T) {
 	t.Parallel()
-	dir := tempDir(t)
+	dir := annextest.TempDir(t)
 	run(t, dir, "git", "init", "-q")
 	run(t, dir, "git-annex", "init", "-q", "-c", "annex.tune.objecthash1=true", "tuned")
 	git := openGit(t, dir)
@@ -283,7 +283,7 @@ func testPopulateClone(t *testing.T) {
 	}
 	keys["run.sh"] = addFile(t, origin, "run.sh", AddOptions{}).Key
 
-	dir := filepath.Join(tempDir(t), "clone")
+	dir := filepath.Join(annextest.TempDir(t), "clone")
 	run(t, "/", "git", "clone", "-q", origin.git.Dir(), dir)
 	clone := initAnnex(t, dir, "desktop")
 	if value, _, err := clone.Setting(t.Context(), "annex.largefiles"); err != nil || value == "" {

@@ -54,7 +54,7 @@ func testForget(t *testing.T) {
 	}
 	clones := make(map[string]*Repo)
 	for _, name := range []string{"lost", "away"} {
-		dir := filepath.Join(tempDir(t), name)
+		dir := filepath.Join(annextest.TempDir(t), name)
 		run(t, "/", "git", "clone", "-q", a.git.Dir(), dir)
 		run(t, dir, "git-annex", "init", "-q", name)
 		run(t, dir, "git-annex", "get", "-q", "one", "two")
@@ -86,7 +86,7 @@ func testForget(t *testing.T) {
 	}
 	record(t, away, Location{keys[2], away.UUID(), true}, Location{keyOf(t, 7), lost.UUID(), true}, Location{keyOf(t, 7), away.UUID(), true})
 	run(t, away.git.Dir(), "git-annex", "metadata", "-q", "two", "--set", "author=away")
-	reference := filepath.Join(tempDir(t), "reference")
+	reference := filepath.Join(annextest.TempDir(t), "reference")
 	run(t, "/", "cp", "-a", away.git.Dir(), reference)
 	run(t, reference, "git", "fetch", "-q", a.git.Dir(), "git-annex:refs/remotes/a/git-annex")
 	run(t, reference, "git-annex", "merge", "-q")
@@ -130,7 +130,7 @@ func testForgetTwice(t *testing.T) {
 	a := newAnnex(t)
 	record(t, a, Location{keyOf(t, 1), a.UUID(), true})
 	before := mustHead(t, a)
-	dir := filepath.Join(tempDir(t), "b")
+	dir := filepath.Join(annextest.TempDir(t), "b")
 	run(t, "/", "git", "clone", "-q", a.git.Dir(), dir)
 	run(t, dir, "git-annex", "init", "-q", "b")
 	b := openAnnex(t, dir)

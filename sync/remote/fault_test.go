@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/git-arbor/arbor/sync/annex"
+	"github.com/git-arbor/arbor/sync/annex/annextest"
 	"github.com/git-arbor/arbor/sync/gitrepo"
 	"github.com/git-arbor/arbor/sync/p2p"
 	"github.com/git-arbor/arbor/sync/remote"
@@ -85,7 +86,7 @@ func TestResume(t *testing.T) {
 
 // TestBadPartial has a transfer go on from what is not the content's beginning.
 func TestBadPartial(t *testing.T) {
-	dir, store := newAnnex(t), tempDir(t)
+	dir, store := newAnnex(t), annextest.TempDir(t)
 	run(t, dir, "git", "annex", "initremote", "-q", "r", "type=directory", "directory="+store, "encryption=none")
 	c := openClone(t, dir)
 	content := random(8, 1<<20)
@@ -120,7 +121,7 @@ func TestBadPartial(t *testing.T) {
 
 // TestBroken has content that is not what its key says, on either side.
 func TestBroken(t *testing.T) {
-	dir, store := newAnnex(t), tempDir(t)
+	dir, store := newAnnex(t), annextest.TempDir(t)
 	run(t, dir, "git", "annex", "initremote", "-q", "r", "type=directory", "directory="+store, "encryption=none")
 	c := openClone(t, dir)
 	content := random(9, 100_000)
@@ -453,7 +454,7 @@ func TestReadOnly(t *testing.T) {
 
 // TestOnceChunked reads what was stored in chunks before that was turned off.
 func TestOnceChunked(t *testing.T) {
-	dir, store := newAnnex(t), tempDir(t)
+	dir, store := newAnnex(t), annextest.TempDir(t)
 	run(t, dir, "git", "annex", "initremote", "-q", "r", "type=directory", "directory="+store, "encryption=none", "chunk=100kb")
 	c := openClone(t, dir)
 	content := random(16, 300_000)

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"flag"
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -14,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/git-arbor/arbor/sync/annex"
+	"github.com/git-arbor/arbor/sync/annex/annextest"
 	"github.com/git-arbor/arbor/sync/gitrepo"
 	"github.com/git-arbor/arbor/sync/p2p"
 	"github.com/git-arbor/arbor/sync/remote"
@@ -92,24 +92,6 @@ func testIn(m *testing.M) int {
 	return m.Run()
 }
 
-// tempDir is t.TempDir for directories that get read-only ones in them.
-func tempDir(t testing.TB) string {
-	t.Helper()
-	dir, err := filepath.EvalSymlinks(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-			if err == nil && d.IsDir() {
-				err = os.Chmod(path, 0o700)
-			}
-			return err
-		})
-	})
-	return dir
-}
-
 // run runs a program in dir, which must succeed, and gives what it prints.
 func run(t testing.TB, dir string, args ...string) string {
 	t.Helper()
@@ -129,7 +111,7 @@ func run(t testing.TB, dir string, args ...string) string {
 // newAnnex makes a repository with git-annex.
 func newAnnex(t testing.TB, options ...string) string {
 	t.Helper()
-	dir := filepath.Join(tempDir(t), "repo")
+	dir := filepath.Join(annextest.TempDir(t), "repo")
 	run(t, "/", append([]string{"git", "init", "-q", dir}, options...)...)
 	run(t, dir, "git", "annex", "init", "-q", "test")
 	return dir

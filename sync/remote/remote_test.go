@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/git-arbor/arbor/sync/annex"
+	"github.com/git-arbor/arbor/sync/annex/annextest"
 	"github.com/git-arbor/arbor/sync/p2p"
 	"github.com/git-arbor/arbor/sync/remote"
 )
@@ -36,10 +37,10 @@ var kinds = []struct {
 		run(t, dir, "git", "annex", "initremote", "-q", "r", "type=directory", "directory="+t.TempDir(), "encryption=none")
 	}},
 	{"chunked directory", remote.Program, func(t testing.TB, dir string) {
-		run(t, dir, "git", "annex", "initremote", "-q", "r", "type=directory", "directory="+tempDir(t), "encryption=shared", "chunk=1MiB")
+		run(t, dir, "git", "annex", "initremote", "-q", "r", "type=directory", "directory="+annextest.TempDir(t), "encryption=shared", "chunk=1MiB")
 	}},
 	{"external", remote.Program, func(t testing.TB, dir string) {
-		t.(*testing.T).Setenv("SHELF", tempDir(t))
+		t.(*testing.T).Setenv("SHELF", annextest.TempDir(t))
 		run(t, dir, "git", "annex", "initremote", "-q", "r", "type=external", "externaltype=shelf", "encryption=none")
 	}},
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"math/rand/v2"
 	"os"
@@ -51,27 +50,13 @@ func newEnvironment(t *testing.T) *environment {
 			t.Fatalf("%s is missing: apt-get install git git-annex", name)
 		}
 	}
-	home, err := filepath.EvalSymlinks(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
+	home := annextest.TempDir(t)
 	e := &environment{t: t, home: home, bin: annextest.SSH(t, shell.Name)}
-	t.Cleanup(func() { thaw(home) })
 	// The race detector lets a program sleep for a second when it ends, unless told not to.
 	e.vars = append(os.Environ(), "PATH="+e.bin+":"+os.Getenv("PATH"), "GORACE=atexit_sleep_ms=0",
 		"HOME="+home, "XDG_CONFIG_HOME="+home, "GIT_CONFIG_NOSYSTEM=1", "LC_ALL=C.UTF-8", "GIT_TERMINAL_PROMPT=0",
 		"GIT_AUTHOR_NAME=A", "GIT_AUTHOR_EMAIL=a@example.org", "GIT_COMMITTER_NAME=A", "GIT_COMMITTER_EMAIL=a@example.org")
 	return e
-}
-
-// thaw makes git-annex's write-protected directories removable.
-func thaw(dir string) {
-	_ = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-		if err == nil && d.IsDir() {
-			_ = os.Chmod(path, 0o755)
-		}
-		return nil
-	})
 }
 
 // command prepares a program, which may have further variables.

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/git-arbor/arbor/sync/annex"
+	"github.com/git-arbor/arbor/sync/annex/annextest"
 	"github.com/git-arbor/arbor/sync/gitrepo"
 	"github.com/git-arbor/arbor/sync/p2p"
 	"github.com/git-arbor/arbor/sync/transfer"
@@ -59,7 +60,7 @@ const uuid = "00000000-0000-4000-8000-00000000000a"
 // newClone makes a clone. settings are names below annex, and values.
 func newClone(t testing.TB, settings ...string) *clone {
 	t.Helper()
-	dir := filepath.Join(t.TempDir(), "repo")
+	dir := filepath.Join(annextest.TempDir(t), "repo")
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -95,13 +96,6 @@ func openClone(t testing.TB, dir string) *clone {
 	t.Cleanup(func() {
 		_ = repo.Close()
 		_ = git.Close()
-		// git-annex's directories of objects are write-protected.
-		_ = filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
-			if err == nil && d.IsDir() {
-				_ = os.Chmod(path, 0o755)
-			}
-			return nil
-		})
 	})
 	return &clone{repo, git, dir}
 }
