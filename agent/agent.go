@@ -290,7 +290,11 @@ func (a *agent) signOn(ctx context.Context, conf config.Account) {
 	})
 	for c := range a.open {
 		a.group.Go(func() error {
-			c.post(ctx, func(context.Context) { c.introduce(); c.publish() })
+			c.post(ctx, func(ctx context.Context) {
+				c.introduce()
+				c.peers.told = nil
+				c.publish(ctx)
+			})
 			return nil
 		})
 	}

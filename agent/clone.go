@@ -260,6 +260,7 @@ func (c *clone) loop(ctx context.Context) error {
 		c.cycle(ctx)
 		select {
 		case <-ctx.Done():
+			c.leave(context.WithoutCancel(ctx))
 			return ctx.Err()
 		case f := <-c.inbox:
 			f(ctx)
@@ -318,7 +319,7 @@ func (c *clone) task(ctx context.Context, t task) {
 	case taskStaged:
 		c.lookAtStaged()
 	case taskPublish:
-		c.publish()
+		c.publish(ctx)
 	case taskRecord:
 		c.want.recordDue = true
 	case taskShowQueue:

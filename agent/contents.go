@@ -35,12 +35,15 @@ type contents struct {
 	edges     []signal.Edge                 // what the others were told of getting contents from them
 	online    []string                      // clones that came online
 	records   []annex.Location              // not yet in the location log
+	told      []annex.Location              // likewise, of what peers have told for this clone to write it down
+	untold    []annex.Key                   // contents that have come and that the peers were not told of
 	toUpload  map[annex.Key]bool            // that a remote lacks, and nobody has decided who puts it there
 	replan    bool                          // that is to be decided anew for all
 	recordDue bool
 	copies    *copies
 
-	unrecorded time.Time // since when there are records that are not
+	unrecorded time.Time // since when there is something to be recorded
+	newest     time.Time // when the newest of it came
 
 	*holders
 }
@@ -303,7 +306,7 @@ func (c *clone) contents(ctx context.Context) error {
 	came, put, moved := c.arrivals.take()
 	if len(came) > 0 {
 		c.want.redraw = true // what brought them was measured
-		c.arrived(ctx, came)
+		c.arrived(came)
 	}
 	for id, keys := range put {
 		c.want.redraw = true
@@ -340,17 +343,17 @@ func (c *clone) contents(ctx context.Context) error {
 }
 
 // arrived takes contents that the queue has placed.
-func (c *clone) arrived(ctx context.Context, came []annex.Key) {
+func (c *clone) arrived(came []annex.Key) {
 	for _, k := range came {
 		c.want.copies.add(k)
 	}
 	c.present(came)
-	c.tellHave(ctx, came)
+	c.want.untold = append(c.want.untold, came...)
 	c.side.changed = time.Now()
 	c.clear("no-room")
 }
 
-// present notes that contents are here now, for the files that name them and the location log.
+// present notes that contents are here now, for the files that name them, the location log and the next vector.
 func (c *clone) present(keys []annex.Key) {
 	for _, k := range keys {
 		if c.want.missing[k] {
@@ -365,10 +368,8 @@ func (c *clone) present(keys []annex.Key) {
 		return
 	}
 	c.lacking(keys...)
-	c.agenda.in(taskRecord, recordDelay)
-	if c.want.unrecorded.IsZero() {
-		c.want.unrecorded = time.Now()
-	}
+	c.recordSoon()
+	c.agenda.in(taskPublish, publishDelay)
 }
 
 // populate gives files whose content is here that content, where they still are pointers, and the index their stat.

@@ -329,7 +329,7 @@ func (c *clone) gone(ctx context.Context, keys []annex.Key) {
 		c.want.records = append(c.want.records, annex.Location{Key: k, UUID: c.id})
 	}
 	c.tellGone(ctx, keys)
-	c.agenda.in(taskRecord, recordDelay)
+	c.recordSoon()
 	c.want.requeued = true
 	c.side.changed = time.Now()
 }

@@ -18,8 +18,9 @@ import (
 
 const (
 	publishDelay = 50 * time.Millisecond  // changes within it make one vector
-	recordDelay  = 300 * time.Millisecond // contents that come within it of each other make one commit
+	recordDelay  = 300 * time.Millisecond // locations that come within it of each other make one commit
 	recordLate   = 10 * time.Second       // at the latest
+	gatherLate   = 15 * time.Second       // when a clone writes down itself what another should have written
 	gatherDelay  = time.Second            // git-annex branches that come within it make one merge
 	laggingDelay = 2 * time.Second
 	saveDelay    = 5 * time.Second
@@ -182,7 +183,7 @@ func (c *clone) word(fetching, inStep bool) (status.State, string) {
 		return status.StateCommitting, ""
 	case len(c.peers.here) > 0:
 		return status.StateMerging, ""
-	case len(c.want.records)+len(c.want.behind) > 0:
+	case len(c.want.records)+len(c.want.told)+len(c.want.behind) > 0:
 		return status.StateCommitting, "where contents are"
 	case fetching:
 		return status.StateFetching, ""

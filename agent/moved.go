@@ -41,7 +41,7 @@ func (c *clone) lookAtContents(ctx context.Context) error {
 	here := slices.DeleteFunc(came, func(k annex.Key) bool { return !c.want.missing[k] || !c.annex.Has(k) })
 	if len(here) > 0 {
 		c.queue.Cancel(here...)
-		c.arrived(ctx, here)
+		c.arrived(here)
 	}
 	return c.wentAway(ctx, slices.DeleteFunc(gone, c.annex.Has))
 }

@@ -67,6 +67,7 @@ type peers struct {
 	byID map[peerID]*peer
 	// here has, for each reference, the commits that are complete in this clone and not yet merged, and who brought them.
 	here map[string]map[gitrepo.Hash]string
+	told *signal.Vector // what all were told last
 }
 
 func newPeers() peers {

@@ -8,7 +8,11 @@ import (
 	"time"
 
 	"github.com/git-arbor/arbor/sync/annex"
+	"github.com/git-arbor/arbor/xmpp/signal"
 )
+
+// cameRoom is how many bytes of keys the vector spends on contents that have come.
+const cameRoom = 1500
 
 // logged gives the clones that the location log names, as far as it can be read.
 func (c *clone) logged(repo *annex.Repo, k annex.Key) []string {
@@ -32,52 +36,138 @@ func (c *clone) loggedOf(repo *annex.Repo, keys []annex.Key) [][]string {
 // recordMissing sees to it that contents which are not here are not in the location log: the agent may have died after it removed
 // one.
 func (c *clone) recordMissing(ctx context.Context, keys []annex.Key) error {
-	wrong, err := c.misrecorded(ctx, keys, false)
-	for _, k := range wrong {
-		c.want.records = append(c.want.records, annex.Location{Key: k, UUID: c.id})
-		c.agenda.in(taskRecord, recordDelay)
+	wrong, err := c.unsaid(ctx, c.locations(keys, false))
+	if len(wrong) > 0 {
+		c.want.records = append(c.want.records, wrong...)
+		c.recordSoon()
 	}
 	return err
 }
 
 // recordHere sees to it that contents which are here are in the location log: git's filter may have added them, or the
-// agent died before it could say so.
+// agent died before it could say so. told are those that the peers know to be here.
 func (c *clone) recordHere(ctx context.Context, keys, told []annex.Key) error {
-	unsaid, err := c.misrecorded(ctx, keys, true)
+	locations, err := c.unsaid(ctx, c.locations(keys, true))
 	if err != nil {
 		return err
 	}
-	c.present(unsaid)
-	c.tellHave(ctx, slices.DeleteFunc(unsaid, func(k annex.Key) bool { return slices.Contains(told, k) }))
+	var here []annex.Key
+	for _, l := range locations {
+		here = append(here, l.Key)
+		if !slices.Contains(told, l.Key) {
+			c.want.untold = append(c.want.untold, l.Key)
+		}
+	}
+	c.present(here)
 	return nil
 }
 
-// misrecorded gives those contents of which the location log does not say that they are here, or not here.
-func (c *clone) misrecorded(ctx context.Context, keys []annex.Key, here bool) (wrong []annex.Key, err error) {
+// locations says of contents that they are here, or not.
+func (c *clone) locations(keys []annex.Key, here bool) []annex.Location {
+	all := make([]annex.Location, len(keys))
+	for i, k := range keys {
+		all[i] = annex.Location{Key: k, UUID: c.id, Present: here}
+	}
+	return all
+}
+
+// unsaid gives those locations that the location log does not say.
+func (c *clone) unsaid(ctx context.Context, locations []annex.Location) (news []annex.Location, err error) {
+	keys := make([]annex.Key, len(locations))
+	for i, l := range locations {
+		keys[i] = l.Key
+	}
 	logged, err := c.annex.LocationsOf(ctx, keys)
 	if err != nil {
 		return nil, fmt.Errorf("read location logs: %w", err)
 	}
-	for i, k := range keys {
-		if slices.Contains(logged[i], c.id) != here {
-			wrong = append(wrong, k)
+	for i, l := range locations {
+		if slices.Contains(logged[i], l.UUID) != l.Present {
+			news = append(news, l)
 		}
 	}
-	return wrong, nil
+	return news, nil
 }
 
-// burst tells whether the location records wait for more contents that are on their way, and looks again then.
-func (c *clone) burst() bool {
-	if len(c.want.records) == 0 || time.Since(c.want.unrecorded) > recordLate || len(c.queue.Running()) == 0 {
-		return false
+// gathers reports whether this clone writes the location log for all that are online, so that one commit says what each would have
+// said by one of its own: it is the first by id, which all see alike.
+func (c *clone) gathers() bool {
+	for _, p := range c.peers.byID {
+		if p.online() && p.id.clone < c.id && p.vector.Annex != (signal.Hash{}) {
+			return false
+		}
 	}
-	c.want.recordDue = false
-	c.agenda.in(taskRecord, recordDelay)
 	return true
 }
 
-// record merges the git-annex branches that have arrived and writes the location records, all in one go: a burst of
-// contents is one commit.
+// gather takes in where contents are, as was told at a time by somebody who knows, if it is for this clone to write that down.
+func (c *clone) gather(uuid string, keys []annex.Key, at time.Time) {
+	if c.annex == nil || len(keys) == 0 || !c.gathers() {
+		return
+	}
+	for _, k := range keys {
+		c.want.told = append(c.want.told, annex.Location{Key: k, UUID: uuid, Present: true, Told: at})
+	}
+	c.recordSoon()
+}
+
+// came gives the newest contents that have come and that the location log does not say to be here.
+func (c *clone) came() []string {
+	var keys []string
+	room := cameRoom
+	seen := make(map[annex.Key]bool)
+	for _, l := range slices.Backward(c.want.records) {
+		if l.UUID != c.id || seen[l.Key] {
+			continue
+		}
+		seen[l.Key] = true
+		key := l.Key.String()
+		if room -= len(key); room < 0 || len(keys) == signal.MaxCame {
+			break
+		}
+		if l.Present {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// recordSoon has what is to be recorded written in a moment.
+func (c *clone) recordSoon() {
+	c.want.newest = time.Now()
+	if c.want.unrecorded.IsZero() {
+		c.want.unrecorded = c.want.newest
+	}
+	c.agenda.in(taskRecord, recordDelay)
+}
+
+// burst tells whether what is to be recorded waits for more that is on its way, and looks again then.
+func (c *clone) burst() bool {
+	if len(c.want.records)+len(c.want.told) == 0 || time.Since(c.want.unrecorded) > recordLate {
+		return false
+	}
+	left := recordDelay - time.Since(c.want.newest)
+	if left <= 0 && len(c.queue.Running()) == 0 {
+		return false
+	}
+	c.want.recordDue = false
+	c.agenda.in(taskRecord, max(left, recordDelay))
+	return true
+}
+
+// leftToOthers reports whether another clone is to write what is known here, which it was told, and looks again when that is late.
+// What has gone it was not told: that is written before the locks on the other copies are given back.
+func (c *clone) leftToOthers() bool {
+	late := gatherLate - time.Since(c.want.unrecorded)
+	if late <= 0 || c.gathers() || slices.ContainsFunc(c.want.records, func(l annex.Location) bool { return !l.Present }) {
+		return false
+	}
+	c.agenda.in(taskRecord, late)
+	return true
+}
+
+// record merges the git-annex branches that have arrived and writes where contents are, all in one go: a burst of contents, and one content
+// that comes to many clones, is one commit.
 func (c *clone) record(ctx context.Context) error {
 	old, err := c.annex.BranchHead()
 	if err != nil {
@@ -101,16 +191,30 @@ func (c *clone) record(ctx context.Context) error {
 		c.want.refresh = c.want.refresh || len(changed) > 0
 		c.locationsChanged(changed)
 	}
-	if len(c.want.records) > 0 {
+	if head != old && len(c.want.records) > 0 {
+		if c.want.records, err = c.unsaid(ctx, c.want.records); err != nil {
+			return err
+		}
+	}
+	locations := c.want.told
+	if len(c.want.records) > 0 && !c.leftToOthers() {
+		locations = append(locations, c.want.records...)
+		c.want.records = nil
+	}
+	if len(locations) > 0 {
 		merged := head
-		if head, err = c.annex.Record(ctx, c.want.records); err != nil {
+		if head, err = c.annex.Record(ctx, locations); err != nil {
+			c.want.records = append(c.want.records, locations...)
 			return fmt.Errorf("write location log: %w", err)
 		}
-		c.want.records, c.want.unrecorded = nil, time.Time{}
 		if head != merged {
 			c.announce(ctx, annexBranch, merged, head, nil)
 			c.agenda.in(taskPublish, publishDelay)
 		}
+	}
+	c.want.told = nil
+	if len(c.want.records) == 0 {
+		c.want.unrecorded = time.Time{}
 	}
 	if head != old {
 		c.branchesMoved()
@@ -120,4 +224,14 @@ func (c *clone) record(ctx context.Context) error {
 		c.agenda.in(taskPublish, gatherDelay)
 	}
 	return nil
+}
+
+// leave writes what another clone was to write, for the agent ends.
+func (c *clone) leave(ctx context.Context) {
+	if c.annex == nil || len(c.want.records) == 0 {
+		return
+	}
+	if _, err := c.annex.Record(ctx, c.want.records); err != nil {
+		c.log.Warn("write location log", "err", err) // the next start finds that it was not said
+	}
 }

@@ -169,7 +169,7 @@ func (c *clone) remoteFetched(ctx context.Context, p *place, refs map[string]git
 			continue
 		}
 		if ref == annexBranch && c.superseded(h) {
-			c.arrive(ref, h, p.Name)
+			c.arrive(ctx, ref, h, p.Name)
 			forgotten = true
 			continue
 		}
@@ -186,7 +186,7 @@ func (c *clone) remoteFetched(ctx context.Context, p *place, refs map[string]git
 			c.log.Warn("incomplete commit", "remote", p.Name, "ref", ref, "err", err)
 			continue
 		}
-		c.arrive(ref, h, p.Name)
+		c.arrive(ctx, ref, h, p.Name)
 		behind = true // merged, it is more than what the remote has
 	}
 	c.remoteForgot(p, forgotten)

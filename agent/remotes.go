@@ -217,22 +217,23 @@ func (c *clone) uploaded(holders *holders, e transfer.Event) {
 
 // remoteHas takes in that contents have been put to a remote, and tells it.
 func (c *clone) remoteHas(ctx context.Context, id string, keys []annex.Key) {
-	p := c.places[id]
-	if p == nil {
+	if c.places[id] == nil {
 		return // the person has taken it out
 	}
 	for _, k := range keys {
 		c.want.records = append(c.want.records, annex.Location{Key: k, UUID: id, Present: true})
 	}
-	c.agenda.in(taskRecord, recordDelay)
-	c.theyHaveAt(p, keys)
-	for part := range slices.Chunk(keys, keysPerSignal) {
-		c.tell(ctx, signal.Have{Keys: keyStrings(part), Remote: id}, c.peers.online())
-	}
+	c.recordSoon()
+	c.theyHaveAt(id, keys)
+	c.tellHave(ctx, keys, id)
 }
 
-// theyHaveAt notes contents that a remote has.
-func (c *clone) theyHaveAt(p *place, keys []annex.Key) {
+// theyHaveAt notes contents that a remote has, if it is one of ours too.
+func (c *clone) theyHaveAt(id string, keys []annex.Key) {
+	p := c.places[id]
+	if p == nil {
+		return
+	}
 	for _, k := range keys {
 		p.has[k] = true
 		delete(p.lacks, k)

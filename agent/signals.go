@@ -76,6 +76,7 @@ func (c *clone) tell(ctx context.Context, body signal.Body, to []*peer) {
 			c.log.Debug("send signal", "to", p.name, "err", err)
 		}
 	}
+	c.log.Debug("told", "body", fmt.Sprintf("%T", body), "peers", len(to))
 }
 
 // announce tells the peers that a reference moved, with the objects when they are small.
@@ -95,17 +96,17 @@ func (c *clone) announce(ctx context.Context, ref string, old, head gitrepo.Hash
 	}
 	if len(keys) <= keysPerSignal {
 		a.Keys = keyStrings(keys)
-		keys = nil
+	} else {
+		c.want.untold = append(c.want.untold, keys...)
 	}
 	c.tell(ctx, a, online)
 	c.log.Debug("announced", "ref", ref, "commit", head, "pack", len(a.Pack))
-	c.tellHave(ctx, keys)
 }
 
-// tellHave tells the peers that contents are here.
-func (c *clone) tellHave(ctx context.Context, keys []annex.Key) {
+// tellHave tells the peers that contents are here, or at a remote.
+func (c *clone) tellHave(ctx context.Context, keys []annex.Key, remote string) {
 	for part := range slices.Chunk(keys, keysPerSignal) {
-		c.tell(ctx, signal.Have{Keys: keyStrings(part)}, c.peers.online())
+		c.tell(ctx, signal.Have{Keys: keyStrings(part), Remote: remote}, c.peers.online())
 	}
 }
 
@@ -124,17 +125,28 @@ func keyStrings(keys []annex.Key) []string {
 	return out
 }
 
-// publish makes the state of the clone the last value that the server hands to everybody who comes online.
-func (c *clone) publish() {
+// publish makes the state of the clone the last value that the server hands to everybody who comes online. The server spreads it, which is why it
+// tells of contents that have come, too; those that there is no room for are told to each peer.
+func (c *clone) publish(ctx context.Context) {
 	v, err := c.vector()
-	if err == nil {
-		var payload xmpp.Payload
-		if payload, err = c.seal(v.Fit(c.id)); err == nil {
-			c.agent.setPresence(c.id, &payload)
-			return
-		}
+	if err != nil {
+		c.log.Warn("publish vector", "err", err)
+		return
 	}
-	c.log.Warn("publish vector", "err", err)
+	v = v.Fit(c.id)
+	c.tellHave(ctx, slices.DeleteFunc(c.want.untold, func(k annex.Key) bool { return slices.Contains(v.Came, k.String()) }), "")
+	c.want.untold = nil
+	if c.peers.told != nil && c.peers.told.Equal(v) {
+		return
+	}
+	payload, err := c.seal(v)
+	if err != nil {
+		c.log.Warn("publish vector", "err", err)
+		return
+	}
+	c.peers.told = &v
+	c.agent.setPresence(c.id, &payload)
+	c.log.Debug("published")
 }
 
 func (c *clone) vector() (signal.Vector, error) {
@@ -158,6 +170,7 @@ func (c *clone) vector() (signal.Vector, error) {
 		v.Links = append(v.Links, signal.Link(cand))
 	}
 	v.Want = keyStrings(c.want.some(keysPerSignal))
+	v.Came = c.came()
 	v.Edges = c.edges()
 	v.Paused = c.pausedClones()
 	return v, nil
@@ -187,13 +200,16 @@ func (c *clone) receive(ctx context.Context, from string, payload xmpp.Payload) 
 	switch b := sig.Body.(type) {
 	case signal.Vector:
 		c.receiveVector(ctx, p, b)
+		c.theyHave(p, parseKeys(b.Came), sig.Time)
 	case signal.Announce:
 		c.receiveAnnounce(ctx, p, b)
+		c.theyHave(p, parseKeys(b.Keys), sig.Time)
 	case signal.Have:
-		if remote := c.places[b.Remote]; remote != nil {
-			c.theyHaveAt(remote, parseKeys(b.Keys))
-		} else if b.Remote == "" {
-			c.theyHave(p, b.Keys)
+		if b.Remote == "" {
+			c.theyHave(p, parseKeys(b.Keys), sig.Time)
+		} else {
+			c.theyHaveAt(b.Remote, parseKeys(b.Keys))
+			c.gather(b.Remote, parseKeys(b.Keys), sig.Time)
 		}
 	case signal.Pushed:
 		c.receivePushed(b)
@@ -289,18 +305,25 @@ func (c *clone) known(ctx context.Context, p *peer, ref string, h gitrepo.Hash) 
 	}
 	switch err := c.git.Complete(ctx, h); {
 	case err == nil:
-		c.arrive(ref, h, p.remote)
+		c.arrive(ctx, ref, h, p.remote)
 	case p.partial != h: // a signal brought it, and those with what it builds on were lost
 		p.partial, p.due = h, true
 	}
 }
 
 // arrive notes that a commit is complete here and waits to be merged.
-func (c *clone) arrive(ref string, h gitrepo.Hash, from string) {
+func (c *clone) arrive(ctx context.Context, ref string, h gitrepo.Hash, from string) {
 	c.peers.arrived(ref, h, from)
-	if ref == annexBranch {
-		c.agenda.in(taskRecord, gatherDelay)
+	if ref != annexBranch {
+		return
 	}
+	delay := gatherDelay
+	if ours, err := c.git.Ref(ref); err == nil {
+		if ahead, err := c.git.IsAncestor(ctx, ours, h); err == nil && ahead { // there is nothing to merge it with
+			delay = 0
+		}
+	}
+	c.agenda.in(taskRecord, delay)
 }
 
 func (c *clone) receiveAnnounce(ctx context.Context, p *peer, a signal.Announce) {
@@ -322,7 +345,6 @@ func (c *clone) receiveAnnounce(ctx context.Context, p *peer, a signal.Announce)
 	} else {
 		p.vector.Annex = a.New
 	}
-	c.theyHave(p, a.Keys)
 	if len(a.Pack) > 0 && !c.git.Has(head) {
 		if _, err := c.git.Unpack(ctx, a.Pack, maxUnpacked); err != nil {
 			c.log.Debug("unpack signal", "from", p.name, "err", err) // it builds on what is not here: fetch brings both
@@ -342,13 +364,17 @@ func parseKeys(texts []string) []annex.Key {
 	return keys
 }
 
-// theyHave notes contents that a peer has.
-func (c *clone) theyHave(p *peer, texts []string) {
-	keys := parseKeys(texts)
-	for _, k := range keys {
+// theyHave notes contents that a peer has, as it says at a time.
+func (c *clone) theyHave(p *peer, keys []annex.Key, at time.Time) {
+	c.gather(p.id.clone, keys, at)
+	news := slices.DeleteFunc(keys, func(k annex.Key) bool { return p.keys[k] })
+	if len(news) == 0 {
+		return
+	}
+	for _, k := range news {
 		p.keys[k] = true
 	}
-	c.holdersChanged(keys...)
+	c.holdersChanged(news...)
 }
 
 // theyLack notes contents that a peer has no more.
@@ -433,5 +459,5 @@ func (c *clone) membersChanged(ctx context.Context) {
 	for _, jid := range gone {
 		c.agent.dropContact(ctx, jid)
 	}
-	c.publish()
+	c.publish(ctx)
 }

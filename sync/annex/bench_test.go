@@ -16,7 +16,7 @@ func manyKeys(b *testing.B) *Repo {
 	r := newAnnex(b)
 	var all []Location
 	for n := range keysBefore {
-		all = append(all, Location{keyOf(b, n), r.UUID(), true})
+		all = append(all, Location{Key: keyOf(b, n), UUID: r.UUID(), Present: true})
 	}
 	record(b, r, all...)
 	return r
@@ -29,7 +29,7 @@ func BenchmarkRecord(b *testing.B) {
 	for b.Loop() {
 		var news []Location
 		for range 1000 {
-			news = append(news, Location{keyOf(b, next), r.UUID(), true})
+			news = append(news, Location{Key: keyOf(b, next), UUID: r.UUID(), Present: true})
 			next++
 		}
 		record(b, r, news...)
@@ -41,7 +41,7 @@ func BenchmarkRecordOne(b *testing.B) {
 	r := manyKeys(b)
 	next := keysBefore
 	for b.Loop() {
-		record(b, r, Location{keyOf(b, next), r.UUID(), true})
+		record(b, r, Location{Key: keyOf(b, next), UUID: r.UUID(), Present: true})
 		next++
 	}
 }
@@ -51,7 +51,7 @@ func BenchmarkLocations(b *testing.B) {
 	r := manyKeys(b)
 	next := keysBefore
 	for b.Loop() {
-		record(b, r, Location{keyOf(b, next), r.UUID(), true})
+		record(b, r, Location{Key: keyOf(b, next), UUID: r.UUID(), Present: true})
 		next++
 		for n := range keysBefore {
 			locations(b, r, keyOf(b, n))

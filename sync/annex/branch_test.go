@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -24,7 +25,7 @@ func testRecord(t *testing.T) {
 	}
 	var all []Location
 	for n := range 300 {
-		all = append(all, Location{keyOf(t, n), r.UUID(), true}, Location{keyOf(t, n), uuidB, n%2 == 0})
+		all = append(all, Location{Key: keyOf(t, n), UUID: r.UUID(), Present: true}, Location{Key: keyOf(t, n), UUID: uuidB, Present: n%2 == 0})
 	}
 	first := record(t, r, all...)
 	if again := record(t, r, all...); again != first {
@@ -40,7 +41,7 @@ func testRecord(t *testing.T) {
 	if got := locations(t, r, keyOf(t, 5)); !slices.Equal(got, []string{r.UUID()}) {
 		t.Errorf("key 5 is in %q", got)
 	}
-	record(t, r, Location{keyOf(t, 5), r.UUID(), false})
+	record(t, r, Location{Key: keyOf(t, 5), UUID: r.UUID(), Present: false})
 	if got := locations(t, r, keyOf(t, 5)); len(got) != 0 {
 		t.Errorf("key 5 is in %q", got)
 	}
@@ -61,10 +62,40 @@ func testRecord(t *testing.T) {
 	}
 	run(t, r.git.Dir(), "git", "fsck", "--strict")
 	run(t, r.git.Dir(), "git", "gc", "-q", "--prune=now")
-	record(t, r, Location{keyOf(t, 6), r.UUID(), false})
+	record(t, r, Location{Key: keyOf(t, 6), UUID: r.UUID(), Present: false})
 	if got := locations(t, r, keyOf(t, 6)); !slices.Equal(got, []string{uuidB}) {
 		t.Errorf("after git gc key 6 is in %q", got)
 	}
+}
+
+// TestRecordTold writes down what other repositories have said of themselves.
+func TestRecordTold(t *testing.T) {
+	r := newAnnex(t)
+	k, told := keyOf(t, 1), time.Unix(1_700_000_000, 900_000_000)
+	line := func(want string) {
+		t.Helper()
+		if got := run(t, r.git.Dir(), "git", "cat-file", "-p", "git-annex:"+k.logPath()); strings.TrimSpace(got) != want {
+			t.Errorf("the log says %q, want %q", got, want)
+		}
+	}
+	says := func(present bool, at time.Time) Location {
+		return Location{Key: k, UUID: uuidB, Present: present, Told: at}
+	}
+	record(t, r, says(true, told))
+	line("1700000000s 1 " + uuidB)
+	record(t, r, says(false, told.Add(-time.Second))) // it came late
+	line("1700000000s 1 " + uuidB)
+	record(t, r, says(false, told)) // in the same second: the news came in the order in which it was said
+	line("1700000001s 0 " + uuidB)
+	record(t, r, says(true, told)) // the log knows better
+	line("1700000001s 0 " + uuidB)
+	record(t, r, says(true, told.Add(time.Minute)))
+	line("1700000060s 1 " + uuidB)
+	head := record(t, r, says(true, told.Add(time.Hour)))
+	if again := record(t, r, Location{Key: k, UUID: "not a uuid\n1700000099s 1 " + uuidA, Present: true, Told: told}); again != head {
+		t.Error("what is no UUID was written")
+	}
+	line("1700000060s 1 " + uuidB)
 }
 
 func TestDescribe(t *testing.T) { annextest.Each(t, testDescribe) }
@@ -103,14 +134,14 @@ func TestJournal(t *testing.T) { annextest.Each(t, testJournal) }
 func testJournal(t *testing.T) {
 	r := newAnnex(t)
 	k := keyOf(t, 1)
-	record(t, r, Location{k, r.UUID(), true})
+	record(t, r, Location{Key: k, UUID: r.UUID(), Present: true})
 	_ = locations(t, r, k)
 	run(t, r.git.Dir(), "git", "-c", "annex.alwayscommit=false", "annex", "setpresentkey", k.String(), uuidA, "1")
 	want := slices.Sorted(slices.Values([]string{uuidA, r.UUID()}))
 	if got := locations(t, r, k); !slices.Equal(got, want) {
 		t.Errorf("with a journal the key is in %q, want %q", got, want)
 	}
-	record(t, r, Location{k, uuidB, true})
+	record(t, r, Location{Key: k, UUID: uuidB, Present: true})
 	want = slices.Sorted(slices.Values(append(want, uuidB)))
 	if got := locations(t, r, k); !slices.Equal(got, want) {
 		t.Errorf("after Record the key is in %q, want %q", got, want)
@@ -144,7 +175,7 @@ func testMergeByGitAnnex(t *testing.T) {
 		run(t, dir, "git-annex", "numcopies", "-q", fmt.Sprint(len(dirs)))
 		dirs = append(dirs, dir)
 	}
-	record(t, a, Location{k, uuidB, true})
+	record(t, a, Location{Key: k, UUID: uuidB, Present: true})
 	for _, dir := range dirs {
 		for i, from := range dirs {
 			if from != dir {
@@ -213,14 +244,14 @@ func TestOverwrittenBranch(t *testing.T) { annextest.Each(t, testOverwrittenBran
 func testOverwrittenBranch(t *testing.T) {
 	r := newAnnex(t)
 	old := mustHead(t, r)
-	record(t, r, Location{keyOf(t, 1), r.UUID(), true})
+	record(t, r, Location{Key: keyOf(t, 1), UUID: r.UUID(), Present: true})
 	run(t, r.git.Dir(), "git", "update-ref", "refs/heads/git-annex", old.String())
 	if got := locations(t, r, keyOf(t, 1)); len(got) != 0 {
 		t.Errorf("after the branch was overwritten key 1 is in %q", got)
 	}
 	run(t, r.git.Dir(), "git", "reflog", "expire", "--expire=now", "--all")
 	run(t, r.git.Dir(), "git", "gc", "-q", "--prune=now")
-	record(t, r, Location{keyOf(t, 2), r.UUID(), true})
+	record(t, r, Location{Key: keyOf(t, 2), UUID: r.UUID(), Present: true})
 	if got := locations(t, r, keyOf(t, 1)); !slices.Equal(got, []string{r.UUID()}) {
 		t.Errorf("after the next Record key 1 is in %q", got)
 	}
@@ -264,7 +295,7 @@ func testConcurrentWriters(t *testing.T) {
 	var g errgroup.Group
 	for i, repo := range []*Repo{r, r, second} {
 		g.Go(writer(uuids[i], func(k Key) error {
-			_, err := repo.Record(t.Context(), []Location{{k, uuids[i], true}})
+			_, err := repo.Record(t.Context(), []Location{{Key: k, UUID: uuids[i], Present: true}})
 			return err
 		}))
 	}

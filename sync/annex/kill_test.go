@@ -50,7 +50,7 @@ func runRemover() error {
 			if _, err := r.Populate(ctx, k, []string{path}); err != nil {
 				return err
 			}
-			if _, err := r.Record(ctx, []Location{{k, r.UUID(), true}}); err != nil {
+			if _, err := r.Record(ctx, []Location{{Key: k, UUID: r.UUID(), Present: true}}); err != nil {
 				return err
 			}
 			l, err := r.LockForRemoval(k)
@@ -60,7 +60,7 @@ func runRemover() error {
 			if _, err := l.Remove(ctx, []string{path}); err != nil {
 				return err
 			}
-			if _, err := r.Record(ctx, []Location{{k, r.UUID(), false}}); err != nil {
+			if _, err := r.Record(ctx, []Location{{Key: k, UUID: r.UUID(), Present: false}}); err != nil {
 				return err
 			}
 			l.Release()
@@ -84,7 +84,7 @@ func TestRemovalKilled(t *testing.T) {
 		path := fmt.Sprintf("file %d", n)
 		write(t, r, path, strings.Repeat(fmt.Sprint("content ", n), 30000), 0o644)
 		want[path] = addFile(t, r, path, AddOptions{}).Key
-		record(t, r, Location{want[path], uuidB, true})
+		record(t, r, Location{Key: want[path], UUID: uuidB, Present: true})
 	}
 	run(t, r.git.Dir(), "git-annex", "trust", "--force", "-q", uuidB)
 	if err := os.MkdirAll(filepath.Dir(r.TmpPath(want["file 0"])), 0o777); err != nil {
@@ -115,7 +115,7 @@ func TestRemovalKilled(t *testing.T) {
 		if err != nil || added.Key != want[path] {
 			t.Errorf("%s is now %s, %v", path, added.Key, err)
 		}
-		record(t, r, Location{want[path], r.UUID(), r.Has(want[path])})
+		record(t, r, Location{Key: want[path], UUID: r.UUID(), Present: r.Has(want[path])})
 		return gitrepo.Entry{Mode: added.Mode, Hash: gitrepo.HashBlob(added.Content)}, added.Stat, true, err
 	})
 	if err != nil || len(snap.Changes) > 0 {
@@ -194,9 +194,9 @@ func runWriter() error {
 		if err != nil {
 			return err
 		}
-		news := []Location{{added.Key, r.UUID(), true}}
+		news := []Location{{Key: added.Key, UUID: r.UUID(), Present: true}}
 		for i := range n % 3 * 20 {
-			news = append(news, Location{Key{fmt.Sprintf("SHA256E-s%d--%d", n, i)}, uuidB, true})
+			news = append(news, Location{Key: Key{fmt.Sprintf("SHA256E-s%d--%d", n, i)}, UUID: uuidB, Present: true})
 		}
 		if _, err := r.Record(ctx, news); err != nil {
 			return err

@@ -198,7 +198,7 @@ func addFile(t testing.TB, r *Repo, path string, opts AddOptions) Added {
 		t.Fatal(err)
 	}
 	commitEntry(t, r, gitrepo.IndexEntry{Path: path, Entry: gitrepo.Entry{Mode: added.Mode, Hash: blob}, Stat: added.Stat})
-	record(t, r, Location{added.Key, r.UUID(), true})
+	record(t, r, Location{Key: added.Key, UUID: r.UUID(), Present: true})
 	return added
 }
 

@@ -87,12 +87,12 @@ func TestDropsByGitAnnex(t *testing.T) {
 				n++
 				set := n * 0x9e37 >> 3 & (1<<len(places) - 1)
 				k := place(t, r, fmt.Sprint("content ", n))
-				locations = append(locations, Location{k, r.UUID(), true})
+				locations = append(locations, Location{Key: k, UUID: r.UUID(), Present: true})
 				for i, p := range places {
 					if set>>i&1 == 0 {
 						continue
 					}
-					locations = append(locations, Location{k, remotes[i].UUID(), true})
+					locations = append(locations, Location{Key: k, UUID: remotes[i].UUID(), Present: true})
 					if p.has {
 						place(t, remotes[i], fmt.Sprint("content ", n))
 					}

@@ -86,7 +86,7 @@ func parsePresenceLine(text string) (presenceLine, bool) {
 // set records a repository's status with the clock that follows from now. It is false, and nothing changes, when the newest line
 // already says so: logs only grow by news.
 func (log *presenceLog) set(uuid string, s status, now time.Time) bool {
-	at, found := slices.BinarySearchFunc(log.lines, uuid, func(line presenceLine, uuid string) int { return cmp.Compare(line.uuid, uuid) })
+	at, found := log.find(uuid)
 	if !found {
 		log.lines = slices.Insert(log.lines, at, presenceLine{clock: nextClock(clock{}, now), status: s, uuid: uuid})
 		return true
@@ -97,6 +97,17 @@ func (log *presenceLog) set(uuid string, s status, now time.Time) bool {
 	}
 	line.clock, line.status = nextClock(line.clock, now), s
 	return true
+}
+
+// saysAfter reports whether the newest line of a repository is of a later second than at.
+func (log *presenceLog) saysAfter(uuid string, at time.Time) bool {
+	i, found := log.find(uuid)
+	return found && log.lines[i].clock.compare(clock{known: true, seconds: at.Unix() + 1}) >= 0
+}
+
+// find gives the place of a repository's line, or that where it is to be.
+func (log *presenceLog) find(uuid string) (at int, found bool) {
+	return slices.BinarySearchFunc(log.lines, uuid, func(line presenceLine, uuid string) int { return cmp.Compare(line.uuid, uuid) })
 }
 
 // present gives the repositories that hold the key, sorted.

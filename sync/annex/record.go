@@ -20,17 +20,21 @@ type Location struct {
 	Key     Key
 	UUID    string
 	Present bool
+	// Told is when the repository itself has said so, by its own clock, for news that somebody else writes down: what the log says of a later
+	// time stands. It is zero for what is written by whoever knows it.
+	Told time.Time
 }
 
-// Record writes all locations to the location log in one commit of the git-annex branch and gives the branch's commit, which is the old one when
-// nothing is news.
+// Record writes all locations, in their order, to the location log in one commit of the git-annex branch and gives the branch's commit, which is
+// the old one when nothing is news. It leaves out news of what is not named by a UUID.
 func (r *Repo) Record(ctx context.Context, locations []Location) (gitrepo.Hash, error) {
 	return r.commit(ctx, func(e *edit) error {
 		now := time.Now()
 		byLog := make(map[string][]Location, len(locations))
 		for _, l := range locations {
-			path := l.Key.logPath()
-			byLog[path] = append(byLog[path], l)
+			if path := l.Key.logPath(); isUUID(l.UUID) {
+				byLog[path] = append(byLog[path], l)
+			}
 		}
 		for _, path := range slices.Sorted(maps.Keys(byLog)) {
 			content, err := e.read(path)
@@ -44,7 +48,12 @@ func (r *Repo) Record(ctx context.Context, locations []Location) (gitrepo.Hash, 
 				if l.Present {
 					s = present
 				}
-				news = log.set(l.UUID, s, now) || news
+				switch {
+				case l.Told.IsZero():
+					news = log.set(l.UUID, s, now) || news
+				case !log.saysAfter(l.UUID, l.Told):
+					news = log.set(l.UUID, s, l.Told) || news
+				}
 			}
 			if news {
 				e.write(path, log.bytes())

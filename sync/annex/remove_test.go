@@ -317,7 +317,7 @@ func TestMoved(t *testing.T) {
 	}
 	run(t, r.git.Dir(), "git-annex", "drop", "--force", "-q", "a")
 	run(t, r.git.Dir(), "git-annex", "add", "--force-large", "-q", "c")
-	record(t, r, Location{b, uuidB, true})
+	record(t, r, Location{Key: b, UUID: uuidB, Present: true})
 	to, err := r.BranchHead()
 	if err != nil {
 		t.Fatal(err)

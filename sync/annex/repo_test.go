@@ -309,7 +309,7 @@ func testPopulateClone(t *testing.T) {
 		if got := read(t, clone, path); got != content {
 			t.Errorf("%s is %.100q", path, got)
 		}
-		record(t, clone, Location{k, clone.UUID(), true})
+		record(t, clone, Location{Key: k, UUID: clone.UUID(), Present: true})
 	}
 	fsck(t, dir)
 	if st, err := os.Stat(clone.workPath("run.sh")); err != nil || st.Mode().Perm() != 0o755 {

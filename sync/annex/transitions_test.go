@@ -70,7 +70,7 @@ func testForget(t *testing.T) {
 	mergeFrom(t, away, a)
 	mergeFrom(t, a, away)
 	before := mustHead(t, a)
-	record(t, a, Location{keys[2], lost.UUID(), true})
+	record(t, a, Location{Key: keys[2], UUID: lost.UUID(), Present: true})
 	run(t, a.git.Dir(), "git-annex", "dead", "-q", "lost")
 	run(t, a.git.Dir(), "git-annex", "forget", "-q", "--force", "--drop-dead")
 	rewritten := mustHead(t, a)
@@ -84,7 +84,7 @@ func testForget(t *testing.T) {
 			t.Errorf("Merge of what was before git annex forget: %s, %v, %v", head, changed, err)
 		}
 	}
-	record(t, away, Location{keys[2], away.UUID(), true}, Location{keyOf(t, 7), lost.UUID(), true}, Location{keyOf(t, 7), away.UUID(), true})
+	record(t, away, Location{Key: keys[2], UUID: away.UUID(), Present: true}, Location{Key: keyOf(t, 7), UUID: lost.UUID(), Present: true}, Location{Key: keyOf(t, 7), UUID: away.UUID(), Present: true})
 	run(t, away.git.Dir(), "git-annex", "metadata", "-q", "two", "--set", "author=away")
 	reference := filepath.Join(annextest.TempDir(t), "reference")
 	run(t, "/", "cp", "-a", away.git.Dir(), reference)
@@ -108,7 +108,7 @@ func testForget(t *testing.T) {
 	// Neither git-annex, which has an index of its own, nor we bring anything back later.
 	for _, r := range []*Repo{away, a} {
 		run(t, r.git.Dir(), "git-annex", "metadata", "-q", "--force", ".", "--set", "seen="+r.UUID())
-		record(t, r, Location{keyOf(t, 8), r.UUID(), true})
+		record(t, r, Location{Key: keyOf(t, 8), UUID: r.UUID(), Present: true})
 		run(t, r.git.Dir(), "git-annex", "merge", "-q")
 		mergeFrom(t, r, lost)
 		if found := mentions(t, r, lost.UUID()); len(found) > 0 {
@@ -128,7 +128,7 @@ func TestForgetTwice(t *testing.T) {
 
 func testForgetTwice(t *testing.T) {
 	a := newAnnex(t)
-	record(t, a, Location{keyOf(t, 1), a.UUID(), true})
+	record(t, a, Location{Key: keyOf(t, 1), UUID: a.UUID(), Present: true})
 	before := mustHead(t, a)
 	dir := filepath.Join(annextest.TempDir(t), "b")
 	run(t, "/", "git", "clone", "-q", a.git.Dir(), dir)
@@ -136,7 +136,7 @@ func testForgetTwice(t *testing.T) {
 	b := openAnnex(t, dir)
 	for _, r := range []*Repo{a, b} {
 		run(t, r.git.Dir(), "git-annex", "forget", "-q", "--force")
-		record(t, r, Location{keyOf(t, 2), r.UUID(), true})
+		record(t, r, Location{Key: keyOf(t, 2), UUID: r.UUID(), Present: true})
 	}
 	run(t, a.git.Dir(), "git", "fetch", "-q", dir, "git-annex")
 	run(t, dir, "git", "fetch", "-q", a.git.Dir(), "git-annex")

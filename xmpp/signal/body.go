@@ -34,6 +34,8 @@ const (
 	maxEdges = 256
 	// MaxPaused bounds the clones that a vector names as paused.
 	MaxPaused = 32
+	// MaxCame bounds the contents that a vector names as come.
+	MaxCame = 16
 )
 
 // A Hash is the name of a git object (SHA-1).
@@ -111,6 +113,8 @@ type Vector struct {
 	Edges   []Edge          `cbor:"9,keyasint,omitempty"` // at most 256, best first; may be a part, see Fit
 	// Paused are the ids of the clones that the sender gives no content, and gets none from, for now; at most MaxPaused, see Fit
 	Paused []string `cbor:"10,keyasint,omitempty"`
+	// Came are keys whose content is present and of which the git-annex branch does not say so yet; at most MaxCame, see Fit
+	Came []string `cbor:"11,keyasint,omitempty"`
 }
 
 // An Announce says that a reference moved, and carries the new objects when they
@@ -185,6 +189,12 @@ func (v Vector) check() error {
 		return err
 	}
 	if err := checkKeys(v.Want); err != nil {
+		return err
+	}
+	if len(v.Came) > MaxCame {
+		return fmt.Errorf("%d contents that came, more than %d", len(v.Came), MaxCame)
+	}
+	if err := checkKeys(v.Came); err != nil {
 		return err
 	}
 	if err := checkEdges(v.Edges); err != nil {

@@ -158,8 +158,8 @@ func RefsDigest(refs map[string]Hash) Digest {
 }
 
 // Fit returns v reduced until its signal is at most MaxPresence bytes: wanted keys
-// go first, then edges and paused clones beyond eight and links of low priority beyond four, then references
-// other than the one HEAD points to, last in byte order first. Refs and Members are kept, so
+// go first, then edges and paused clones beyond eight and links of low priority beyond four, then what has come if it leaves no room
+// for a reference, then references other than the one HEAD points to, last in byte order first. Refs and Members are kept, so
 // that a receiver still sees that there is more than what it was told. clone is
 // the sender's clone id.
 func (v Vector) Fit(clone string) Vector {
@@ -185,9 +185,12 @@ func (v Vector) Fit(clone string) Vector {
 	v.Links = v.Links[:min(len(v.Links), 4)]
 	all := v.Heads
 	v.Heads = map[string]Hash{}
+	if size()+maxRef+headOverhead > room {
+		v.Came = nil
+	}
 	left := room - size()
 	add := func(name string) {
-		cost := len(name) + 3 + 1 + len(Hash{}) + 2
+		cost := len(name) + headOverhead
 		hash, ok := all[name]
 		if !ok || len(name) > maxRef || cost > left || len(v.Heads) == maxHeads-1 {
 			return
@@ -203,6 +206,9 @@ func (v Vector) Fit(clone string) Vector {
 	}
 	return v
 }
+
+// headOverhead is what one of the heads takes beside its name: the hash, the heads of both strings, and a growing head of the map.
+const headOverhead = 3 + 1 + len(Hash{}) + 2
 
 // payloadOverhead bounds what encode adds to a body and a clone id: keys, the
 // numbers at their largest, and the heads of the strings.

@@ -97,7 +97,7 @@ func TestSignatureCannotBeMoved(t *testing.T) {
 
 func FuzzDecode(f *testing.F) {
 	for _, b := range []Body{
-		Vector{Head: "h", Heads: map[string]Hash{"h": {1}}, Links: []Link{{Kind: "lan", Addr: "a:1"}}, Want: []string{"k"}},
+		Vector{Head: "h", Heads: map[string]Hash{"h": {1}}, Links: []Link{{Kind: "lan", Addr: "a:1"}}, Want: []string{"k"}, Came: []string{"k"}},
 		Announce{Ref: "r", Pack: []byte("P"), Keys: []string{"k"}, Merged: []Hash{{1}}},
 		Have{},
 		Drop{Keys: []string{"k"}},
