@@ -61,12 +61,18 @@ func (b *Batch) add(ctx context.Context, path string, opts AddOptions) (Added, e
 	if k, ok := ParsePointer(pointer); ok {
 		return Added{Key: k, Mode: mode, Content: pointer, Stat: st, Here: r.Has(k)}, nil
 	}
-	if err := r.Room(st.Size); err != nil {
-		return Added{}, err
-	}
-	k, err := b.ingest(ctx, path, st, old)
+	k, _ := EntryKey(r.git, old)
+	same, err := r.unchanged(ctx, path, st, k)
 	if err != nil {
 		return Added{}, err
+	}
+	if !same {
+		if err := r.Room(st.Size); err != nil {
+			return Added{}, err
+		}
+		if k, err = b.ingest(ctx, path, st, k); err != nil {
+			return Added{}, err
+		}
 	}
 	if opts.Locked { // the object must be there before the file goes
 		if err := b.Place(); err != nil {
@@ -89,11 +95,10 @@ func (r *Repo) gitMode(st gitrepo.Stat, old gitrepo.Entry) gitrepo.Mode {
 	return gitrepo.ModeFile
 }
 
-// ingest copies the content of a file, which was seen with st and of which git has old.
-func (b *Batch) ingest(ctx context.Context, path string, st gitrepo.Stat, old gitrepo.Entry) (Key, error) {
+// ingest copies the content of a file, which was seen with st and had the key old.
+func (b *Batch) ingest(ctx context.Context, path string, st gitrepo.Stat, old Key) (Key, error) {
 	r := b.repo
-	oldKey, _ := EntryKey(r.git, old)
-	maker, err := r.keyMaker(ctx, path, oldKey)
+	maker, err := r.keyMaker(ctx, path, old)
 	if err != nil {
 		return Key{}, err
 	}

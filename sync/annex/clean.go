@@ -5,6 +5,7 @@ import (
 	"crypto/sha1"
 	"fmt"
 	"hash"
+	"io"
 	"os"
 
 	"github.com/git-arbor/arbor/sync/gitrepo"
@@ -55,6 +56,9 @@ func (c *cleaning) finish(ctx context.Context, content *spool) ([]byte, error) {
 			return nil, err
 		}
 		c.maker.hash.Write(content.head)
+	}
+	if same, err := c.repo.isObject(c.old, content.size, func(w io.Writer) error { return content.writeTo(ctx, w) }); same || err != nil {
+		return Pointer(c.old), err
 	}
 	k := c.maker.key(content.size)
 	if k != c.old {

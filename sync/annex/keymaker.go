@@ -41,7 +41,7 @@ func (r *Repo) keyMaker(ctx context.Context, path string, old Key) (*keyMaker, e
 	if m.hash, ok = newBackendHash(m.backend); !ok {
 		return nil, &Refused{
 			What: fmt.Sprintf("annex.backend is %s for %s", m.backend, path),
-			Hint: "SHA256E is git-annex's default; SHA1, SHA224, SHA384, SHA512 and MD5 work too, with and without E",
+			Hint: "SHA256E is git-annex's default; the other SHA ones, SHA3, BLAKE2B, BLAKE2S256 and MD5 work too, with and without E",
 		}
 	}
 	return m, nil

@@ -24,6 +24,19 @@ func testKeysByGitAnnex(t *testing.T) {
 			t.Errorf("%q has key %s, for git-annex %s", name, k, got)
 		}
 	}
+	write(t, r, "any.ext", "of every backend", 0o644)
+	for _, backend := range []string{
+		"SHA1", "SHA224", "SHA256", "SHA384", "SHA512", "MD5", "SHA3_224", "SHA3_256", "SHA3_384", "SHA3_512",
+		"BLAKE2S256", "BLAKE2B160", "BLAKE2B224", "BLAKE2B256", "BLAKE2B384", "BLAKE2B512",
+	} {
+		for _, backend := range []string{backend, backend + "E"} {
+			k := mustKey(t, strings.TrimSpace(run(t, r.git.Dir(), "git-annex", "calckey", "--backend="+backend, "any.ext")))
+			v := k.Verifier()
+			if fmt.Fprint(v, "of every backend"); v.hash == nil || v.Check() != nil {
+				t.Errorf("the content of %s is found wrong, or not looked at: %v", k, v.Check())
+			}
+		}
+	}
 	for _, text := range []string{
 		"WORM-s3-m123--foo/bar", "URL--file:///etc/hostname", "SHA256E-s1048576-S1000-C2--abcdef.txt", "XFOOE-s1--a&b%c:d", "MD5-s3--x",
 	} {

@@ -5,12 +5,16 @@ import (
 	"crypto/md5"
 	"crypto/sha1"
 	"crypto/sha256"
+	"crypto/sha3"
 	"crypto/sha512"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash"
 	"strings"
+
+	"golang.org/x/crypto/blake2b"
+	"golang.org/x/crypto/blake2s"
 )
 
 // ErrBadContent says that content is not what its key names.
@@ -31,9 +35,32 @@ func newBackendHash(backend string) (hash.Hash, bool) {
 		return sha1.New(), true
 	case "MD5":
 		return md5.New(), true
+	case "SHA3_224":
+		return sha3.New224(), true
+	case "SHA3_256":
+		return sha3.New256(), true
+	case "SHA3_384":
+		return sha3.New384(), true
+	case "SHA3_512":
+		return sha3.New512(), true
+	case "BLAKE2S256":
+		return unkeyed(blake2s.New256(nil))
+	case "BLAKE2B160":
+		return unkeyed(blake2b.New(20, nil))
+	case "BLAKE2B224":
+		return unkeyed(blake2b.New(28, nil))
+	case "BLAKE2B256":
+		return unkeyed(blake2b.New256(nil))
+	case "BLAKE2B384":
+		return unkeyed(blake2b.New384(nil))
+	case "BLAKE2B512":
+		return unkeyed(blake2b.New512(nil))
 	}
 	return nil, false
 }
+
+// unkeyed is a hash that could have had a key, and fails with a wrong one only.
+func unkeyed(h hash.Hash, err error) (hash.Hash, bool) { return h, err == nil }
 
 // A Verifier is fed content, in order and from its first byte, and then tells whether it is that of a key.
 type Verifier struct {
