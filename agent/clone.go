@@ -299,6 +299,9 @@ func (c *clone) step(ctx context.Context) error {
 		return err
 	}
 	if c.side.unfinished == "" && c.condition.halt == nil {
+		if err := c.refreshEntries(ctx, nil); err != nil { // what an earlier cycle could not
+			return err
+		}
 		if err := c.commit(ctx); err != nil { // what was saved
 			return err
 		}

@@ -2,9 +2,7 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"path"
 	"slices"
@@ -21,30 +19,31 @@ const hugeFile = 8 << 20
 
 // person is what the person does in the clone, as far as the actor has seen it.
 type person struct {
-	branches   map[string]gitrepo.Hash   // all that peers share
-	fresh      bool                      // branches were not read yet
-	halfway    step                      // of a check-out that has written files while the branch has not moved
-	steps      map[string][]gitrepo.Hash // the commits that we moved each branch over while it was not checked out
-	synced     map[string]gitrepo.Hash   // git-annex's copies of branches that were looked at
-	branch     string                    // full name of the branch HEAD points to; "" when detached
-	head       gitrepo.Hash              // its commit; zero while unborn
-	pending    map[string]bool           // settled paths, to be looked at
-	settling   map[string]bool           // paths we wait for until nobody writes to them
-	adding     map[string]bool           // huge files that are being taken into the annex
-	added      map[string]addition       // those that were
-	staged     map[string]bool           // paths of changes that only the index has yet, or that git-annex is about
-	vanished   map[string]bool           // annexed files that were missing when they were last looked at, which proves nothing yet
-	unread     map[string]int            // paths that could not be read, and how often that was tried
-	audited    map[string]bool           // paths that git status found to differ
-	audit      bool                      // compare everything, for an event may have been missed
-	known      map[string]gitrepo.Stat   // files as last read or written by us
-	unfinished string                    // a merge or rebase of the person's
-	moved      bool                      // a reference may have moved
-	gone       int                       // files that were missing when commit last looked
-	goneSince  time.Time                 // since when it is that many
-	mergeSince time.Time                 // since when a merge waits for more heads
-	accept     bool                      // the person said that the mass deletion is meant
-	changed    time.Time                 // when something was last taken in or checked out
+	branches   map[string]gitrepo.Hash       // all that peers share
+	fresh      bool                          // branches were not read yet
+	halfway    step                          // of a check-out that has written files while the branch has not moved
+	steps      map[string][]gitrepo.Hash     // the commits that we moved each branch over while it was not checked out
+	synced     map[string]gitrepo.Hash       // git-annex's copies of branches that were looked at
+	branch     string                        // full name of the branch HEAD points to; "" when detached
+	head       gitrepo.Hash                  // its commit; zero while unborn
+	pending    map[string]bool               // settled paths, to be looked at
+	settling   map[string]bool               // paths we wait for until nobody writes to them
+	adding     map[string]bool               // huge files that are being taken into the annex
+	added      map[string]addition           // those that were
+	staged     map[string]bool               // paths of changes that only the index has yet, or that git-annex is about
+	vanished   map[string]bool               // annexed files that were missing when they were last looked at, which proves nothing yet
+	unread     map[string]int                // paths that could not be read, and how often that was tried
+	audited    map[string]bool               // paths that git status found to differ
+	audit      bool                          // compare everything, for an event may have been missed
+	known      map[string]gitrepo.Stat       // files as last read or written by us
+	unwritten  map[string]gitrepo.IndexEntry // what the index is yet to know of files that are as HEAD has them
+	unfinished string                        // a merge or rebase of the person's
+	moved      bool                          // a reference may have moved
+	gone       int                           // files that were missing when commit last looked
+	goneSince  time.Time                     // since when it is that many
+	mergeSince time.Time                     // since when a merge waits for more heads
+	accept     bool                          // the person said that the mass deletion is meant
+	changed    time.Time                     // when something was last taken in or checked out
 }
 
 func newPerson() person {
@@ -55,6 +54,7 @@ func newPerson() person {
 		vanished: make(map[string]bool),
 		audited:  make(map[string]bool), unread: make(map[string]int),
 		adding: make(map[string]bool), added: make(map[string]addition), known: make(map[string]gitrepo.Stat),
+		unwritten: make(map[string]gitrepo.IndexEntry),
 	}
 }
 
@@ -240,7 +240,7 @@ func (c *clone) commit(ctx context.Context) error {
 	snap.Index = append(snap.Index, c.ghosts(paths)...)
 	c.remember(snap.Index)
 	if len(snap.Changes) == 0 {
-		return c.refreshIndex(ctx, snap.Index)
+		return c.refreshIndex(ctx, snap)
 	}
 	old := c.side.head
 	head, err := c.git.NewCommit(ctx, gitrepo.NewCommit{
@@ -289,41 +289,6 @@ func (c *clone) skipped(looked, skipped []string) {
 	case len(c.side.unread) == 0:
 		c.clear("unreadable")
 	}
-}
-
-// ghosts are the paths that an audit found in the index alone: neither a file nor HEAD has them.
-func (c *clone) ghosts(paths []string) (gone []gitrepo.IndexEntry) {
-	for _, p := range paths {
-		if !c.side.audited[p] {
-			continue
-		}
-		_, onDisk := c.git.Stat(p)
-		_, inHead := c.git.Entry(c.side.head, p)
-		if errors.Is(onDisk, fs.ErrNotExist) && errors.Is(inHead, gitrepo.ErrNotFound) {
-			gone = append(gone, gitrepo.IndexEntry{Path: p})
-		}
-	}
-	return gone
-}
-
-// refreshIndex corrects what the index says of files that an audit found to differ, but that are as HEAD has them: the
-// agent died before it could.
-func (c *clone) refreshIndex(ctx context.Context, looked []gitrepo.IndexEntry) error {
-	var stale []gitrepo.IndexEntry
-	for _, e := range looked {
-		if c.side.audited[e.Path] {
-			stale = append(stale, e)
-		}
-	}
-	clear(c.side.audited)
-	if len(stale) == 0 || c.side.head.IsZero() {
-		return nil
-	}
-	err := c.git.Advance(ctx, gitrepo.Advance{Ref: c.side.branch, Old: c.side.head, New: c.side.head, Index: stale})
-	if err != nil {
-		return fmt.Errorf("refresh index: %w", err)
-	}
-	return nil
 }
 
 // advancer is the repository, or its index lock while we hold it.

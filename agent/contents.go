@@ -392,13 +392,5 @@ func (c *clone) populate(ctx context.Context) error {
 		delete(c.want.behind, k)
 	}
 	c.remember(index)
-	if len(index) == 0 {
-		return failed
-	}
-	err := c.git.Advance(ctx, gitrepo.Advance{Ref: c.side.branch, Old: c.side.head, New: c.side.head, Index: index})
-	if err != nil {
-		c.side.moved = true
-		return errors.Join(failed, fmt.Errorf("refresh index: %w", err))
-	}
-	return failed
+	return errors.Join(failed, c.refreshEntries(ctx, index))
 }

@@ -292,7 +292,10 @@ func (c *clone) remove(ctx context.Context, proven []removable, asked bool, repl
 		reply.Size += size
 	}
 	c.remember(index)
-	c.refreshEntries(ctx, index)
+	if err := c.refreshEntries(ctx, index); err != nil {
+		c.agenda.in(taskRetry, retryDelay)
+		c.log.Warn("drop", "err", err)
+	}
 	c.gone(ctx, gone)
 	if !asked {
 		c.consider(gone...)
@@ -305,17 +308,6 @@ func (c *clone) stays(keys ...annex.Key) {
 	for _, k := range keys {
 		delete(c.want.held, k)
 		delete(c.want.dropped, k)
-	}
-}
-
-// refreshEntries has the index know the stat of files that were replaced. Where it cannot, git looks at them itself.
-func (c *clone) refreshEntries(ctx context.Context, index []gitrepo.IndexEntry) {
-	if len(index) == 0 {
-		return
-	}
-	if err := c.git.Advance(ctx, gitrepo.Advance{Ref: c.side.branch, Old: c.side.head, New: c.side.head, Index: index}); err != nil {
-		c.side.moved, c.side.audit = true, true
-		c.log.Warn("refresh index", "err", err)
 	}
 }
 

@@ -299,6 +299,17 @@ func (it indexItem) keepsOut() bool {
 	return it.flags&flagAssumeValid != 0 || it.xflags&flagSkipWorktree != 0
 }
 
+// stale reports whether what is staged is right but for the size of the file, which is enough for git to take it for changed. An index without
+// the size has git look.
+func (x *index) stale(e IndexEntry) bool {
+	it, ok := x.find(e.Path)
+	if !ok || it.keepsOut() || e.Entry.IsZero() || x.entry(it) != e.Entry {
+		return false
+	}
+	size := binary.BigEndian.Uint32(x.data[it.off+36:])
+	return size != 0 && size != uint32(e.Stat.Size)
+}
+
 // statFields encodes a stat the way the index has it: seconds and nanoseconds of ctime and mtime, dev, ino, then
 // (after the mode, which is not a stat field) uid, gid, size; all cut to 32 bits.
 func statFields(st Stat) (f [10]uint32) {

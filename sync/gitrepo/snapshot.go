@@ -29,6 +29,7 @@ type SnapshotResult struct {
 	Changes []Change     // differences to base, sorted by path, for NewCommit
 	Index   []IndexEntry // all paths looked at, also unchanged ones, with their stat, for Advance and Known
 	Staged  []string     // of Changes, those that the index holds already just so: git is at work, or a person has added them
+	Stale   []string     // unchanged, but git takes them for changed without a look: the index has another size (a filter put content in the place of a pointer)
 	Skipped []string     // changed or unreadable while being read: try again
 	Err     error        // why paths were skipped, when it was not a change meanwhile
 }
@@ -74,6 +75,11 @@ func (r *Repo) Snapshot(ctx context.Context, base Hash, paths []string, large La
 	for _, ch := range res.Changes {
 		if s.index.holds(ch) {
 			res.Staged = append(res.Staged, ch.Path)
+		}
+	}
+	for _, e := range res.Index {
+		if s.index.stale(e) {
+			res.Stale = append(res.Stale, e.Path)
 		}
 	}
 	return res, nil
