@@ -260,7 +260,7 @@ func (c *clone) loop(ctx context.Context) error {
 		c.cycle(ctx)
 		select {
 		case <-ctx.Done():
-			c.leave(context.WithoutCancel(ctx))
+			c.leave(ctx)
 			return ctx.Err()
 		case f := <-c.inbox:
 			f(ctx)

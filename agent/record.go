@@ -11,8 +11,12 @@ import (
 	"github.com/git-arbor/arbor/xmpp/signal"
 )
 
-// cameRoom is how many bytes of keys the vector spends on contents that have come.
-const cameRoom = 1500
+const (
+	// cameRoom is how many bytes of keys the vector spends on contents that have come.
+	cameRoom = 1500
+	// leavePatience is how long an agent that ends waits for git-annex to give the location log free.
+	leavePatience = 5 * time.Second
+)
 
 // logged gives the clones that the location log names, as far as it can be read.
 func (c *clone) logged(repo *annex.Repo, k annex.Key) []string {
@@ -226,11 +230,13 @@ func (c *clone) record(ctx context.Context) error {
 	return nil
 }
 
-// leave writes what another clone was to write, for the agent ends.
+// leave writes what another clone was to write, for the agent ends. It waits for git-annex, but not for long.
 func (c *clone) leave(ctx context.Context) {
 	if c.annex == nil || len(c.want.records) == 0 {
 		return
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leavePatience)
+	defer cancel()
 	if _, err := c.annex.Record(ctx, c.want.records); err != nil {
 		c.log.Warn("write location log", "err", err) // the next start finds that it was not said
 	}
