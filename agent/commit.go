@@ -128,7 +128,7 @@ func (c *clone) look(ctx context.Context) error {
 			return err
 		}
 		if c.side.fresh { // the first look
-			if head, err = c.finishCheckOut(ctx, branch, head); err != nil {
+			if head, err = c.finishMove(ctx, branch, head); err != nil {
 				return err
 			}
 		}
@@ -246,25 +246,34 @@ func (c *clone) commit(ctx context.Context) error {
 	head, err := c.git.NewCommit(ctx, gitrepo.NewCommit{
 		Parents: parents(old), Base: old, Changes: snap.Changes, Message: message(c.conf.Name, snap.Changes),
 	})
+	if err == nil {
+		err = c.intend(head)
+	}
 	if err != nil {
+		c.lookAgain(snap.Changes)
 		return fmt.Errorf("commit: %w", err)
 	}
 	c.hook("before", change{Old: hexOrEmpty(old), New: head.String(), Paths: changedPaths(snap.Changes)})
 	c.log.Debug("committed", "commit", head, "changes", len(snap.Changes))
 	// Peers may have the commit before we have moved to it (DESIGN §11): its objects are whole, and its bytes are those of
-	// a settled file. Should we die now, they give it back.
+	// a settled file. Should we die now, we move to it when we are back; should its objects be lost, they give them back.
 	c.announce(ctx, c.side.branch, old, head, added)
 	if err := c.moveTo(ctx, c.git, head, snap.Index, "commit"); err != nil {
 		// Somebody else moved the branch. What we announced is from now on like a commit of a peer; the files are looked
 		// at again, against the new head.
 		c.peers.arrived(c.side.branch, head, "")
-		for _, p := range changedPaths(snap.Changes) {
-			c.side.pending[p] = true
-		}
+		c.lookAgain(snap.Changes)
 		return err
 	}
 	c.hook("after", change{Old: hexOrEmpty(old), New: head.String(), Paths: changedPaths(snap.Changes)})
 	return c.wantFrom(ctx, old, head, added...)
+}
+
+// lookAgain has changes that did not get into the branch looked at again.
+func (c *clone) lookAgain(changes []gitrepo.Change) {
+	for _, p := range changedPaths(changes) {
+		c.side.pending[p] = true
+	}
 }
 
 // skipped has paths that could not be read, or changed meanwhile, looked at again: later and later, and the person is told.
@@ -303,6 +312,7 @@ func (c *clone) moveTo(ctx context.Context, git advancer, head gitrepo.Hash, ind
 		c.side.moved = true
 		return fmt.Errorf("move %s: %w", c.side.branch, err)
 	}
+	c.forgetIntent()
 	c.remember(index)
 	c.noteVariants(index)
 	c.log.Debug("moved", "ref", c.side.branch, "commit", head)

@@ -107,7 +107,7 @@ func (c *clone) checkOut(ctx context.Context, target gitrepo.Hash, from string) 
 	}
 	c.condition.inTheWay = ""
 	c.log.Debug("checked out", "commit", target, "paths", len(out.Index))
-	if err := c.noteWritten(ctx, target); err != nil {
+	if err := c.intend(target); err != nil {
 		return false, err
 	}
 	ch := change{Peer: from, Old: hexOrEmpty(old), New: target.String()}
@@ -119,7 +119,6 @@ func (c *clone) checkOut(ctx context.Context, target gitrepo.Hash, from string) 
 		return false, err
 	}
 	c.side.halfway = step{}
-	c.forgetWritten(ctx, target)
 	c.hook("after", ch)
 	return true, c.wantFrom(ctx, old, target)
 }
@@ -151,64 +150,40 @@ func (c *clone) takeBack(ctx context.Context) error {
 		return fmt.Errorf("take back check-out: %w", err)
 	}
 	c.side.halfway = step{}
+	c.forgetIntent()
 	return nil
 }
 
-// writtenRef names the commit that the files of a branch were made to match, from when they are written until the branch
-// has moved: the index, which goes with the branch, may take a while. Should the agent die in between, what the person
-// writes meanwhile is still taken for a change of this commit.
-func writtenRef(branch string) string {
-	return "refs/arbor/written/" + strings.TrimPrefix(branch, "refs/")
+// intend notes that the branch is about to move to a commit whose files the work tree has already. Should the agent die before it has,
+// what the person writes meanwhile is still taken for a change of this commit.
+func (c *clone) intend(target gitrepo.Hash) error {
+	return c.git.Intend(gitrepo.RefUpdate{Name: c.side.branch, New: target, Old: c.side.head})
 }
 
-func (c *clone) noteWritten(ctx context.Context, target gitrepo.Hash) error {
-	name := writtenRef(c.side.branch)
-	old, err := c.git.Ref(name)
-	if err != nil && !errors.Is(err, gitrepo.ErrNotFound) {
-		return fmt.Errorf("read %s: %w", name, err)
-	}
-	if old == target {
-		return nil
-	}
-	if err := c.git.UpdateRefs(ctx, []gitrepo.RefUpdate{{Name: name, New: target, Old: old}}, ""); err != nil {
-		return fmt.Errorf("note what was written: %w", err)
-	}
-	return nil
-}
-
-// forgetWritten takes the note back: from here on the person may move the branch as they like.
-func (c *clone) forgetWritten(ctx context.Context, written gitrepo.Hash) {
-	update := gitrepo.RefUpdate{Name: writtenRef(c.side.branch), Old: written}
-	if err := c.git.UpdateRefs(ctx, []gitrepo.RefUpdate{update}, ""); err != nil {
-		c.log.Warn("forget what was written", "err", err)
+// forgetIntent takes the note back: from here on the person may move the branch as they like.
+func (c *clone) forgetIntent() {
+	if err := c.git.ForgetIntent(); err != nil {
+		c.log.Warn("keeps a note of what is done", "err", err)
 	}
 }
 
-// finishCheckOut moves the branch to the commit that the files were made to match before the agent died.
-func (c *clone) finishCheckOut(ctx context.Context, branch string, head gitrepo.Hash) (gitrepo.Hash, error) {
-	if branch == "" || c.git.Bare() {
-		return head, nil
-	}
-	name := writtenRef(branch)
-	written, err := c.git.Ref(name)
+// finishMove moves the branch where it was about to move when the agent died, unless the person has moved it since: then the commit, if
+// anybody has it, is like any of a peer.
+func (c *clone) finishMove(ctx context.Context, branch string, head gitrepo.Hash) (gitrepo.Hash, error) {
+	u, err := c.git.Intended(ctx)
 	if errors.Is(err, gitrepo.ErrNotFound) {
 		return head, nil
 	}
-	updates := []gitrepo.RefUpdate{{Name: name, Old: written}}
-	ahead := written != head
-	if err == nil && ahead && !head.IsZero() {
-		ahead, err = c.git.IsAncestor(ctx, head, written)
-	}
-	if ahead {
-		updates = append(updates, gitrepo.RefUpdate{Name: branch, New: written, Old: head})
-		head = written
-	}
-	if err == nil {
-		err = c.git.UpdateRefs(ctx, updates, "arbor: finish check-out")
+	if err == nil && u.Name == branch && u.Old == head {
+		if err = c.git.UpdateRefs(ctx, []gitrepo.RefUpdate{u}, "arbor: finish"); err == nil {
+			head = u.New
+		}
 	}
 	if err != nil {
-		return head, fmt.Errorf("finish check-out: %w", err)
+		c.side.moved = true
+		return head, fmt.Errorf("finish what was begun: %w", err)
 	}
+	c.forgetIntent()
 	return head, nil
 }
 

@@ -4,13 +4,19 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/git-arbor/arbor/agent"
 )
@@ -58,6 +64,97 @@ func TestEditsSurviveKills(t *testing.T) {
 		for _, note := range annexFsck(t, m, false) {
 			t.Errorf("%s: second git annex fsck: %s", m.name, note)
 		}
+	}
+}
+
+// TestKilledBeforeTheBranchMoves kills an agent whose commit a peer has already, before the branch is there too. What the person does then is
+// done to that commit: there is no conflict of the person with themselves.
+func TestKilledBeforeTheBranchMoves(t *testing.T) {
+	n := newNetwork(t)
+	a, b := n.machine(t, "laptop"), n.machine(t, "desktop")
+	a.init(agent.InitOptions{})
+	a.spawn()
+	a.online(0)
+	b.join(a, agent.JoinOptions{})
+	b.start()
+	large, larger := noise(150_000), noise(150_001)
+	all := make(map[string]string)
+	for _, c := range []struct {
+		name    string
+		content string // of the file, which held "0" before
+		act     func(file string)
+		want    string // "" when it is gone
+		moved   string // likewise
+	}{
+		{name: "left alone", content: "1", act: func(string) {}, want: "1"},
+		{name: "edited", content: "1", act: func(file string) { a.save(file, "2") }, want: "2"},
+		{name: "edited, annexed", content: large, act: func(file string) { a.save(file, larger) }, want: larger},
+		{name: "moved", content: "1", act: func(file string) { a.rename(file, file+" away") }, moved: "1"},
+		{name: "moved, annexed", content: large, act: func(file string) { a.rename(file, file+" away") }, moved: large},
+		{name: "deleted", content: "1", act: func(file string) { a.remove(file) }},
+		{name: "taken back", content: "1", act: func(file string) { a.git("checkout", "-q", "HEAD", file) }, want: "0"},
+		{name: "committed", content: "1", act: func(file string) { a.git("commit", "-q", "-m", "by hand", file) }, want: "1"},
+		{name: "reset", content: "1", act: func(string) { a.git("reset", "-q", "--hard", "HEAD^") }, want: "1"}, // peers have it
+	} {
+		all[c.name] = "0"
+		a.save(c.name, "0")
+		a.online(1)
+		only(t, all, a, b)
+		old := a.git("rev-parse", "HEAD")
+		kill := a.killMoving()
+		a.save(c.name, c.content)
+		b.eventually("have the commit", func() error {
+			if head := b.git("rev-parse", "HEAD"); head == old {
+				return fmt.Errorf("it is at %.8s", head)
+			}
+			return nil
+		})
+		kill()
+		if head := a.git("rev-parse", "HEAD"); head != old {
+			t.Fatalf("%s: the branch has moved from %.8s to %.8s", c.name, old, head)
+		}
+		a.remove(".git/index.lock") // as git advises; the agent would know it for its own
+		c.act(c.name)
+		a.spawn()
+		delete(all, c.name)
+		for name, content := range map[string]string{c.name: c.want, c.name + " away": c.moved} {
+			if content != "" {
+				all[name] = content
+			}
+		}
+		t.Logf("the file was %s", c.name)
+		only(t, all, a, b)
+	}
+}
+
+// killMoving has the branch of the clone not move until kill is called, which kills the agent while it waits for that.
+func (m *machine) killMoving() (kill func()) {
+	m.t.Helper()
+	branch, gate, hook := m.git("symbolic-ref", "HEAD"), filepath.Join(m.home, "gate"), filepath.Join(m.dir, ".git/hooks/reference-transaction")
+	if err := unix.Mkfifo(gate, 0o600); err != nil {
+		m.t.Fatal(err)
+	}
+	script := fmt.Sprintf("#!/bin/sh\ntest $1 != prepared || ! grep -q ' %s$' || cat %s\n", branch, gate)
+	if err := os.WriteFile(hook, []byte(script), 0o755); err != nil {
+		m.t.Fatal(err)
+	}
+	return func() {
+		m.t.Helper()
+		var f *os.File
+		m.eventually("be about to move "+branch, func() (err error) {
+			f, err = os.OpenFile(gate, os.O_WRONLY|unix.O_NONBLOCK, 0)
+			return err
+		})
+		m.kill()
+		if err := errors.Join(f.Close(), os.Remove(hook), os.Remove(gate)); err != nil {
+			m.t.Fatal(err)
+		}
+		m.eventually("let "+branch+" go", func() error {
+			if _, err := os.Lstat(filepath.Join(m.dir, ".git", branch+".lock")); !errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("it is locked (%w)", err)
+			}
+			return nil
+		})
 	}
 }
 

@@ -210,7 +210,7 @@ func (s *objectStore) has(h Hash) bool {
 	}
 	loose := func() bool {
 		for _, dir := range s.dirs {
-			if _, err := os.Lstat(loosePath(dir, h)); err == nil {
+			if st, err := os.Lstat(loosePath(dir, h)); err == nil && st.Size() > 0 { // a loss of power leaves empty ones
 				return true
 			}
 		}
