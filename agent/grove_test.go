@@ -35,7 +35,8 @@ type network struct {
 	dir  string // of the embedded server
 	stop func() // the embedded server
 
-	log func(slog.Handler) slog.Handler // what the agents' logs pass; may be nil
+	user string                          // whose account the machines share; "" when each has its own
+	log  func(slog.Handler) slog.Handler // what the agents' logs pass; may be nil
 }
 
 // ejabberd makes the network one of the reference server.
@@ -88,6 +89,16 @@ func background(t testing.TB, f func(context.Context) error) (stop func()) {
 	return stop
 }
 
+// account registers an account.
+func (n *network) account(t testing.TB, name string) (user string) {
+	t.Helper()
+	user = name + "-" + strings.ToLower(rand.Text()[:8]) // the server may be shared
+	if err := n.register(user, "secret of "+user); err != nil {
+		t.Fatal(err)
+	}
+	return user
+}
+
 // machine is one person's computer: its own home, account and clone.
 type machine struct {
 	t     testing.TB
@@ -113,12 +124,12 @@ func (n *network) machine(t testing.TB, name string) *machine {
 	m := &machine{t: t, n: n, name: name, home: home, dir: filepath.Join(home, "clone"), paths: pathsIn(home)}
 	m.control = control.NewClient(m.paths.Socket)
 	t.Cleanup(m.control.Close)
-	user := name + "-" + strings.ToLower(rand.Text()[:8]) // the server may be shared
-	if err := n.register(user, "secret of "+name); err != nil {
-		t.Fatal(err)
+	user := n.user
+	if user == "" {
+		user = n.account(t, name)
 	}
 	password := filepath.Join(home, "password")
-	if err := os.WriteFile(password, []byte("secret of "+name+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(password, []byte("secret of "+user+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	err := config.SetAccount(m.paths.Config, config.Account{

@@ -52,6 +52,7 @@ type peer struct {
 	failures int           // fetches in a row that failed
 	notUntil time.Time     // no fetch before
 	asked    time.Time     // when the member log was last asked for
+	askedFor signal.Digest // which one that was
 	due      bool          // a fetch is wanted, whatever the heads say
 	fetched  signal.Digest // of the references that the newest due fetch was for
 	partial  gitrepo.Hash  // the newest head that was fetched because not all it needs was here

@@ -400,3 +400,14 @@ func TestInvitations(t *testing.T) {
 		t.Error("the refused machine has a folder")
 	}
 }
+
+// TestOneAccount has machines of one account join right after each other.
+func TestOneAccount(t *testing.T) {
+	n := newNetwork(t)
+	n.user = n.account(t, "anna")
+	ms := n.grove(t, agent.InitOptions{Plain: true}, "laptop", "desktop", "nas", "tablet")
+	for _, m := range ms {
+		m.save("from "+m.name, m.name)
+	}
+	only(t, map[string]string{"from laptop": "laptop", "from desktop": "desktop", "from nas": "nas", "from tablet": "tablet"}, ms...)
+}

@@ -26,7 +26,7 @@ const (
 	keysPerSignal = 200
 	// maxLogPart is how much of the member log travels in one signal, in bytes.
 	maxLogPart = 30 << 10
-	// logRequestPause is the least time between two requests for the member log to the same peer.
+	// logRequestPause is the least time between two requests for the same member log to the same peer.
 	logRequestPause = time.Minute
 )
 
@@ -237,7 +237,7 @@ func (c *clone) unopened(ctx context.Context, from string) {
 		for _, p := range c.peers.all() {
 			if p.id.device == m.Device {
 				p.jid = from
-				c.requestLog(ctx, p)
+				c.requestLog(ctx, p, signal.Digest{})
 				return
 			}
 		}
@@ -279,7 +279,7 @@ func (c *clone) receiveVector(ctx context.Context, p *peer, v signal.Vector) {
 		p.due, p.fetched = p.due || !c.differs(v.Heads, own.Heads), v.Refs
 	}
 	if v.Members != signal.Digest(c.grove.Digest()) {
-		c.requestLog(ctx, p)
+		c.requestLog(ctx, p, v.Members)
 	}
 }
 
@@ -397,12 +397,12 @@ func (c *clone) offline(jid string) {
 	}
 }
 
-// requestLog asks a peer for its member log.
-func (c *clone) requestLog(ctx context.Context, p *peer) {
-	if time.Since(p.asked) < logRequestPause {
+// requestLog asks a peer for its member log of that digest; a zero one stands for whatever it has.
+func (c *clone) requestLog(ctx context.Context, p *peer, digest signal.Digest) {
+	if p.askedFor == digest && time.Since(p.asked) < logRequestPause {
 		return
 	}
-	p.asked = time.Now()
+	p.asked, p.askedFor = time.Now(), digest
 	c.tell(ctx, signal.LogRequest{}, []*peer{p})
 }
 
