@@ -154,39 +154,6 @@ func (c *clone) takeBack(ctx context.Context) error {
 	return nil
 }
 
-// intend notes that the branch is about to move to a commit whose files the work tree has already. Should the agent die before it has,
-// what the person writes meanwhile is still taken for a change of this commit.
-func (c *clone) intend(target gitrepo.Hash) error {
-	return c.git.Intend(gitrepo.RefUpdate{Name: c.side.branch, New: target, Old: c.side.head})
-}
-
-// forgetIntent takes the note back: from here on the person may move the branch as they like.
-func (c *clone) forgetIntent() {
-	if err := c.git.ForgetIntent(); err != nil {
-		c.log.Warn("keeps a note of what is done", "err", err)
-	}
-}
-
-// finishMove moves the branch where it was about to move when the agent died, unless the person has moved it since: then the commit, if
-// anybody has it, is like any of a peer.
-func (c *clone) finishMove(ctx context.Context, branch string, head gitrepo.Hash) (gitrepo.Hash, error) {
-	u, err := c.git.Intended(ctx)
-	if errors.Is(err, gitrepo.ErrNotFound) {
-		return head, nil
-	}
-	if err == nil && u.Name == branch && u.Old == head {
-		if err = c.git.UpdateRefs(ctx, []gitrepo.RefUpdate{u}, "arbor: finish"); err == nil {
-			head = u.New
-		}
-	}
-	if err != nil {
-		c.side.moved = true
-		return head, fmt.Errorf("finish what was begun: %w", err)
-	}
-	c.forgetIntent()
-	return head, nil
-}
-
 // inTheWay has what the person wrote committed before it is merged with; what cannot be committed is waited for.
 func (c *clone) inTheWay(dirty, blocked []string) {
 	if c.watch == nil && len(dirty) > 0 {

@@ -94,6 +94,7 @@ func TestKilledBeforeTheBranchMoves(t *testing.T) {
 		{name: "deleted", content: "1", act: func(file string) { a.remove(file) }},
 		{name: "taken back", content: "1", act: func(file string) { a.git("checkout", "-q", "HEAD", file) }, want: "0"},
 		{name: "committed", content: "1", act: func(file string) { a.git("commit", "-q", "-m", "by hand", file) }, want: "1"},
+		{name: "edited and committed", content: large, act: func(file string) { a.save(file, "2"); a.git("commit", "-q", "-a", "-m", "by hand") }, want: "2"},
 		{name: "reset", content: "1", act: func(string) { a.git("reset", "-q", "--hard", "HEAD^") }, want: "1"}, // peers have it
 	} {
 		all[c.name] = "0"

@@ -1,0 +1,73 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/git-arbor/arbor/sync/gitrepo"
+)
+
+// intend notes that the branch is about to move to a commit whose files the work tree has already. Should the agent die before it has,
+// what the person does meanwhile is still taken for changes of this commit.
+func (c *clone) intend(target gitrepo.Hash) error {
+	return c.git.Intend(gitrepo.RefUpdate{Name: c.side.branch, New: target, Old: c.side.head})
+}
+
+// forgetIntent takes the note back: from here on the person may move the branch as they like.
+func (c *clone) forgetIntent() {
+	if err := c.git.ForgetIntent(); err != nil {
+		c.log.Warn("keeps a note of what is done", "err", err)
+	}
+}
+
+// finishMove moves the branch where it was about to move when the agent died, and what the person has committed since with it. If the person
+// has gone elsewhere, the commit, should anybody have it, is like any of a peer.
+func (c *clone) finishMove(ctx context.Context, branch string, head gitrepo.Hash) (gitrepo.Hash, error) {
+	u, err := c.git.Intended(ctx)
+	if errors.Is(err, gitrepo.ErrNotFound) {
+		return head, nil
+	}
+	if err == nil && u.Name == branch && u.Old != head {
+		u, err = c.goneOn(ctx, u, head)
+	}
+	if err == nil && u.Name == branch && u.Old == head {
+		if err = c.git.UpdateRefs(ctx, []gitrepo.RefUpdate{u}, "arbor: finish"); err == nil {
+			head = u.New
+		}
+	}
+	if err != nil {
+		c.side.moved = true
+		return head, fmt.Errorf("finish what was begun: %w", err)
+	}
+	c.forgetIntent()
+	return head, nil
+}
+
+// goneOn brings commits that the person has made, with the files of the intended commit before them, together with that one. Nothing of it
+// is a conflict: theirs is the later word.
+func (c *clone) goneOn(ctx context.Context, u gitrepo.RefUpdate, head gitrepo.Hash) (gitrepo.RefUpdate, error) {
+	if u.Old.IsZero() || head.IsZero() {
+		return u, nil
+	}
+	on, err := c.git.IsAncestor(ctx, u.Old, head)
+	if err != nil || !on {
+		return u, err
+	}
+	if done, err := c.git.IsAncestor(ctx, u.New, head); err != nil || done {
+		return u, err
+	}
+	changes, err := c.git.Diff(u.Old, head)
+	if err != nil {
+		return u, err
+	}
+	both, err := c.git.NewCommit(ctx, gitrepo.NewCommit{
+		Parents: []gitrepo.Hash{head, u.New}, Base: u.New, Changes: changes,
+		Message: fmt.Sprintf("%s: go on from %.12s with %.12s\n", c.conf.Name, u.New, head),
+	})
+	if err != nil {
+		c.log.Info("what was begun is left to a merge", "commit", u.New, "err", err) // a file where there is a folder
+		return u, nil
+	}
+	return gitrepo.RefUpdate{Name: u.Name, New: both, Old: head}, c.git.Sync()
+}
