@@ -25,6 +25,7 @@ type contents struct {
 	dropped   map[annex.Key]bool            // held, because the person has dropped them
 	spare     map[annex.Key]bool            // missing, and not wanted here
 	surplus   map[annex.Key]bool            // here, and not wanted any more
+	unproven  map[annex.Key]bool            // surplus of which there were not enough other copies when it was last tried
 	kept      map[annex.Key]bool            // not wanted, but the person has asked for them
 	dropping  bool                          // surplus is being dropped
 	seen      gitrepo.Hash                  // the git-annex branch as lookAtContents has seen it last
@@ -52,7 +53,7 @@ func newContents(state *cloneState) contents {
 	w := contents{
 		missing: make(map[annex.Key]bool), behind: make(map[annex.Key]map[string]bool),
 		urgent: make(map[annex.Key]bool), held: make(map[annex.Key]bool), dropped: make(map[annex.Key]bool), paused: newDevices(state.PausedPeers),
-		spare: make(map[annex.Key]bool), surplus: make(map[annex.Key]bool), kept: make(map[annex.Key]bool),
+		spare: make(map[annex.Key]bool), surplus: make(map[annex.Key]bool), unproven: make(map[annex.Key]bool), kept: make(map[annex.Key]bool),
 		toUpload: make(map[annex.Key]bool), copies: new(copies), holders: newHolders(),
 	}
 	for _, k := range parseKeys(state.Asked) {

@@ -32,6 +32,7 @@ type dropping struct {
 	copies  copyFinder
 	wanted  *wanted.Settings
 	locker  p2p.Locker
+	kept    []annex.Key // what could not go
 	reply   control.DropReply
 }
 
@@ -79,9 +80,17 @@ func (c *clone) beginDrop(r control.DropRequest) (*dropping, error) {
 
 func (c *clone) newDropping() *dropping {
 	d := &dropping{clone: c, head: c.side.head, copies: c.copyFinder()}
-	d.locker.Open = c.openSession
+	d.locker.Open = d.openProver
 	d.reply.Kept = []control.Kept{}
 	return d
+}
+
+// openProver opens a session with a peer or a remote that is to prove that it has contents.
+func (d *dropping) openProver(ctx context.Context, id string) (p2p.LockSession, error) {
+	if d.copies.provers[id].remote {
+		return d.openRemote(ctx, id)
+	}
+	return d.openSession(ctx, id)
 }
 
 // run is the work beside the actor.
@@ -173,6 +182,7 @@ func (d *dropping) batch(ctx context.Context, keys []annex.Key) (err error) {
 			case failed != nil:
 				err = errors.Join(err, failed)
 			case kept != nil:
+				d.kept = append(d.kept, k)
 				d.reply.KeptContents++
 				if len(d.reply.Kept) < shownKept {
 					d.reply.Kept = append(d.reply.Kept, *kept)
@@ -225,7 +235,7 @@ func (d *dropping) prove(ctx context.Context, k annex.Key) (content removable, k
 		return content, nil, err
 	}
 	need := copies.Elsewhere()
-	others := d.locker.Lock(ctx, k, need-len(found.trusted), found.ask)
+	others := d.locker.Lock(ctx, k, need-len(found.trusted), found.ask, found.remotes)
 	if have := len(found.trusted) + len(others.Held); have < need {
 		here.Release()
 		others.Unlock()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"github.com/git-arbor/arbor/agent"
 	"github.com/git-arbor/arbor/agent/control"
 	"github.com/git-arbor/arbor/agent/status"
+	"github.com/git-arbor/arbor/sync/annex/annextest"
 )
 
 // drop drops contents as git arbor drop does.
@@ -186,6 +188,79 @@ func TestDropKeeps(t *testing.T) {
 	b.has("three.bin", want["three.bin"])
 	c.start()
 	settled(t, ms...)
+}
+
+// TestDropAsksRemotes has contents dropped of which the other copies are in remotes.
+func TestDropAsksRemotes(t *testing.T) {
+	annextest.Each(t, func(t *testing.T) {
+		ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop")
+		a, b := ms[0], ms[1]
+		cloud, drive := annextest.TempDir(t), filepath.Join(annextest.TempDir(t), "drive.git")
+		b.git("clone", "-q", "--bare", b.dir, drive)
+		b.try("-C", drive, "annex", "init", "drive")
+		b.try("annex", "initremote", "cloud", "type=directory", "directory="+cloud, "encryption=none")
+		b.try("remote", "add", "drive", drive)
+		want := map[string]string{"one.bin": noise(300_000), "two.bin": noise(250_000), ".gitattributes": "two* annex.numcopies=2\n"}
+		a.saveAll(want)
+		only(t, want, ms...)
+		isAt := func(file string, places ...string) {
+			t.Helper()
+			b.eventually("know who has "+file, func() error {
+				out, err := b.tryGit("annex", "whereis", file)
+				for _, p := range places {
+					if err == nil && !strings.Contains(out, "["+p+"]") {
+						err = errors.New(out)
+					}
+				}
+				return err
+			})
+		}
+		isAt("one.bin", "cloud", "drive")
+		isAt("two.bin", "cloud", "drive")
+		a.stop()
+		kept := func(file string, found, unproven []string) {
+			t.Helper()
+			b.eventually("be told why "+file+" is kept", func() error {
+				reply, err := b.drop(file)
+				if err != nil || reply.Contents > 0 || len(reply.Kept) != 1 {
+					t.Fatalf("drop %s: %+v, %v", file, reply, err)
+				}
+				if got := reply.Kept[0]; !slices.Equal(got.Found, found) || !slices.Equal(got.Unproven, unproven) {
+					return fmt.Errorf("it is %+v", got)
+				}
+				return nil
+			})
+		}
+		dropped := func(file string) {
+			t.Helper()
+			if reply, err := b.drop(file); err != nil || reply.Contents != 1 {
+				t.Fatalf("drop %s: %+v, %v", file, reply, err)
+			}
+			if _, err := b.get(true, file); err != nil {
+				t.Fatal(err)
+			}
+			b.has(file, want[file])
+		}
+		dropped("one.bin")
+		dropped("two.bin")
+
+		away := cloud + " unplugged"
+		if err := os.Rename(cloud, away); err != nil {
+			t.Fatal(err)
+		}
+		kept("two.bin", []string{"drive"}, []string{"cloud (cannot be reached)", "laptop (offline)"})
+		if err := os.Rename(away, cloud); err != nil {
+			t.Fatal(err)
+		}
+		b.try("annex", "untrust", "cloud")
+		kept("two.bin", []string{"drive"}, []string{"cloud (untrusted)", "laptop (offline)"})
+		b.try("annex", "semitrust", "cloud")
+		b.git("-C", drive, "annex", "drop", "--force", "--all") // of which nobody else knows
+		kept("two.bin", []string{"cloud"}, []string{"drive (it is not there, or is being dropped)", "laptop (offline)"})
+		dropped("one.bin")
+		isAt("one.bin", "here")
+		b.sound()
+	})
 }
 
 // TestDropSameMoment has two people drop the same contents, over and over. One copy of each stays.

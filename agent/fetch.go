@@ -205,6 +205,7 @@ func (c *clone) syncAll(ctx context.Context) {
 	if c.annex != nil {
 		c.want.refresh = true
 		c.agenda.in(taskRecord, recordDelay)
+		c.reconsider()
 	}
 }
 

@@ -8,36 +8,45 @@ import (
 	"slices"
 
 	"github.com/git-arbor/arbor/sync/annex"
+	"github.com/git-arbor/arbor/sync/gitrepo"
 	"github.com/git-arbor/arbor/sync/link"
 	"github.com/git-arbor/arbor/sync/p2p"
 )
 
-// copyFinder knows, for any goroutine, which clones can prove to have a content.
+// copyFinder knows, for any goroutine, which places can prove to have a content.
 type copyFinder struct {
-	repo  *annex.Repo
-	said  func(k annex.Key, logged []string) []string
-	peers map[string]prover // by clone id
+	repo    *annex.Repo
+	said    func(k annex.Key, logged []string) []string
+	provers map[string]prover // by id
 }
 
-// prover is a peer that may prove to have a content.
+// prover is a peer, or a remote, that may prove to have a content.
 type prover struct {
-	name  string
-	asked bool
-	why   string // it is not asked
-	cost  int
+	name   string
+	remote bool
+	why    string // it is not asked; "" when it is
+	cost   int
 }
 
 func (c *clone) copyFinder() copyFinder {
-	f := copyFinder{repo: c.annex, said: c.want.whoHas, peers: make(map[string]prover)}
+	f := copyFinder{repo: c.annex, said: c.want.whoHas, provers: make(map[string]prover)}
 	for _, p := range c.peers.all() {
-		who := prover{name: p.name, asked: c.answers(p), cost: costOf(p.linkKind)}
-		if !who.asked {
+		who := prover{name: p.name, cost: costOf(p.linkKind)}
+		if !c.answers(p) {
 			who.why = c.whyNot(p)
 		}
-		f.peers[p.id.clone] = who
+		f.provers[p.id.clone] = who
 	}
-	for _, p := range c.remotes() {
-		f.peers[p.id] = prover{name: p.Name, why: "not a machine of the grove"}
+	for id, p := range c.places {
+		peer, isPeer := f.provers[id]
+		switch {
+		case p.Prove && (!isPeer || peer.why != ""): // which can also be a peer whose agent is off
+			f.provers[id] = prover{name: cmp.Or(peer.name, p.Name), remote: true, cost: int(p.Cost)}
+		case !isPeer && p.Read:
+			f.provers[id] = prover{name: p.Name, why: "a remote that cannot lock contents"}
+		case !isPeer:
+			f.provers[id] = prover{name: p.Name, why: "a remote that is not read from"}
+		}
 	}
 	return f
 }
@@ -46,7 +55,7 @@ func (c *clone) copyFinder() copyFinder {
 type found struct {
 	copyFinder
 	trusted      []string          // their copies count unproven
-	ask          []string          // theirs count when they are proven, the cheapest first
+	ask, remotes []string          // theirs count when they are proven, the cheapest first
 	others       map[string]string // theirs do not count, and why
 	descriptions map[string]string
 }
@@ -64,22 +73,26 @@ func (f copyFinder) find(ctx context.Context, k annex.Key) (found, error) {
 		res.others[id] = "untrusted"
 	}
 	for _, id := range holders.Provable {
-		switch peer, known := f.peers[id]; {
-		case peer.asked:
-			res.ask = append(res.ask, id)
-		case known:
-			res.others[id] = peer.why
-		default:
+		switch who, known := f.provers[id]; {
+		case !known:
 			res.others[id] = "not in the grove"
+		case who.why != "":
+			res.others[id] = who.why
+		case who.remote:
+			res.remotes = append(res.remotes, id)
+		default:
+			res.ask = append(res.ask, id)
 		}
 	}
-	slices.SortFunc(res.ask, func(a, b string) int { return cmp.Compare(f.peers[a].cost, f.peers[b].cost) })
+	cheapest := func(a, b string) int { return cmp.Compare(f.provers[a].cost, f.provers[b].cost) }
+	slices.SortFunc(res.ask, cheapest)
+	slices.SortFunc(res.remotes, cheapest)
 	return res, nil
 }
 
 // name is what people call a clone.
 func (f found) name(id string) string {
-	return cmp.Or(f.peers[id].name, f.descriptions[id], id)
+	return cmp.Or(f.provers[id].name, f.descriptions[id], id)
 }
 
 func (f found) names(ids []string) []string {
@@ -91,7 +104,7 @@ func (f found) names(ids []string) []string {
 	return names
 }
 
-// unproven names the clones that may have the content, and says why that does not count.
+// unproven names the places that may have the content, and says why that does not count.
 func (f found) unproven(asked *p2p.Locked) []string {
 	names := []string{}
 	for id, why := range f.others {
@@ -101,7 +114,7 @@ func (f found) unproven(asked *p2p.Locked) []string {
 		why := "it is not there, or is being dropped"
 		switch {
 		case errors.Is(err, p2p.ErrFailed):
-		case errors.Is(err, link.ErrUnreachable), errors.Is(err, context.DeadlineExceeded):
+		case errors.Is(err, link.ErrUnreachable), errors.Is(err, gitrepo.ErrUnreachable), errors.Is(err, context.DeadlineExceeded):
 			why = "cannot be reached"
 		default:
 			why = err.Error()

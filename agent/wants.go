@@ -142,8 +142,15 @@ func (c *clone) locationsChanged(keys []annex.Key) {
 	}
 }
 
+// reconsider looks at what could not be dropped, because not enough others were proven to have it.
+func (c *clone) reconsider() {
+	unproven := slices.Collect(maps.Keys(c.want.unproven))
+	clear(c.want.unproven)
+	c.consider(unproven...)
+}
+
 // dropSurplus removes what is here and not wanted any more, as far as there are enough other copies. What has to stay is looked at again
-// when something about it changes.
+// when something about it changes, and on the slow timer: who has the others may not have answered.
 func (c *clone) dropSurplus() {
 	if len(c.want.surplus) == 0 || c.want.dropping {
 		return
@@ -156,6 +163,9 @@ func (c *clone) dropSurplus() {
 		err := d.run(ctx)
 		c.post(ctx, func(context.Context) {
 			c.want.dropping = false
+			for _, k := range d.kept {
+				c.want.unproven[k] = true
+			}
 			if err != nil {
 				c.log.Warn("drop what is not wanted", "err", err)
 			}

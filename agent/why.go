@@ -197,7 +197,7 @@ func (c *clone) explainCopies(
 		return err
 	}
 	reply.Needed = copies.Elsewhere()
-	reply.Certain, reply.Provable = found.names(found.trusted), found.names(found.ask)
+	reply.Certain, reply.Provable = found.names(found.trusted), found.names(slices.Concat(found.ask, found.remotes))
 	reply.Uncertain = found.unproven(&p2p.Locked{})
 	return nil
 }

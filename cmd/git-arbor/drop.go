@@ -18,8 +18,8 @@ func newDropCommand(a *app) *cobra.Command {
 names them; the other machines are not concerned. A content that is not here yet does not come.
 
 A content goes only when enough other machines have promised to keep theirs meanwhile: as many as git-annex's numcopies and mincopies
-say, and at least one. A trusted repository counts unasked; one that is untrusted, dead or offline does not. What is kept is listed, with
-the reason, and the command ends with status 4.`,
+say, and at least one. A trusted repository counts unasked; one that is untrusted, dead or offline does not. Where that does not
+suffice, remotes are asked. What is kept is listed, with the reason, and the command ends with status 4.`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if cmd.Flags().Changed("numcopies") && numCopies < 1 {
 				return fmt.Errorf("--numcopies %d: at least one other copy is needed", numCopies)

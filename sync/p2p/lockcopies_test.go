@@ -27,7 +27,7 @@ func TestLocker(t *testing.T) {
 	defer removal.Release()
 	unreachable := errors.New("unreachable")
 	opened := make(chan string, 100)
-	l := &p2p.Locker{Open: func(ctx context.Context, clone string) (*p2p.Client, error) {
+	l := &p2p.Locker{Open: func(ctx context.Context, clone string) (p2p.LockSession, error) {
 		opened <- clone
 		s := servers[clone]
 		if s == nil {
@@ -73,12 +73,29 @@ func TestLocker(t *testing.T) {
 	if none := l.Lock(t.Context(), key, 0, []string{"a"}); len(none.Held)+len(none.Failed) > 0 {
 		t.Errorf("nobody was to be asked: %v, %v", none.Held, none.Failed)
 	}
+	if tiers := l.Lock(t.Context(), key, 1, []string{"a"}, []string{"b"}); !slices.Equal(tiers.Held, []string{"a"}) {
+		t.Errorf("with one in the first tier that suffices: %v, %v", tiers.Held, tiers.Failed)
+	} else {
+		tiers.Unlock()
+	}
+	tiers := l.Lock(t.Context(), key, 2, []string{"lacking", "nowhere", "a"}, []string{"b"})
+	slices.Sort(tiers.Held)
+	if !slices.Equal(tiers.Held, []string{"a", "b"}) || !errors.Is(tiers.Failed["nowhere"], unreachable) {
+		t.Errorf("with one in the first tier that does not suffice: %v, %v", tiers.Held, tiers.Failed)
+	}
+	tiers.Unlock()
 	close(opened)
-	sessions := 0
+	sessions, tries := 0, 0
 	for clone := range opened {
 		if clone == "a" {
 			sessions++
 		}
+		if clone == "nowhere" {
+			tries++
+		}
+	}
+	if tries != 1 {
+		t.Errorf("who cannot be reached was tried %d times", tries)
 	}
 	if sessions != 2 {
 		t.Errorf("%d sessions with a, for two contents at once", sessions)

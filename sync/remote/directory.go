@@ -144,6 +144,10 @@ func (s *directorySession) Get(ctx context.Context, key annex.Key, file string, 
 	return arrival{s.remote.repo, key, s.remote.UUID, progress}.copy(ctx, src, s.limits.Down)
 }
 
+func (s *directorySession) Lock(ctx context.Context, key annex.Key) (unlock func(context.Context) error, err error) {
+	return lockPresent(ctx, s, key)
+}
+
 // Put writes the content beside those that are there, and moves it among them when it is proven and on disk. What was written before an interruption
 // is compared and kept.
 func (s *directorySession) Put(ctx context.Context, key annex.Key, _ string, progress func(int64)) error {

@@ -106,4 +106,15 @@ func (s *pathSession) Put(ctx context.Context, key annex.Key, _ string, progress
 	return err
 }
 
+func (s *pathSession) Lock(_ context.Context, key annex.Key) (unlock func(context.Context) error, err error) {
+	if _, _, err := s.find(key); err != nil {
+		return nil, err
+	}
+	release, ok, err := s.there.LockContent(key)
+	if err == nil && !ok {
+		err = fmt.Errorf("lock %s: %w", key, p2p.ErrFailed)
+	}
+	return func(context.Context) error { release(); return nil }, err
+}
+
 func (s *pathSession) Close() error { return errors.Join(s.there.Close(), s.git.Close()) }

@@ -106,6 +106,10 @@ func (s programSession) Put(ctx context.Context, key annex.Key, _ string, progre
 	return nil
 }
 
+func (s programSession) Lock(ctx context.Context, key annex.Key) (unlock func(context.Context) error, err error) {
+	return lockPresent(ctx, s, key)
+}
+
 func jsonArgs(command string, key annex.Key, remote string) []string {
 	return []string{command, remote, "--key=" + key.String(), "--json", "--json-progress", "--json-error-messages"}
 }

@@ -52,6 +52,7 @@ type Remote struct {
 	URL  string  // where its contents are, of one that is a git repository
 
 	Read, Write bool // contents may be got from there, put there
+	Prove       bool // it can be asked to prove that it has contents
 	Fetch, Push bool // git's branches may be fetched, pushed
 
 	git        *gitrepo.Repo
@@ -104,7 +105,7 @@ func (r *Remote) configure(ctx context.Context, config, special map[string]strin
 	}
 	parent := specials[special["sameas-uuid"]]
 	encryption := cmp.Or(special["encryption"], parent["encryption"], "none")
-	writable := true
+	writable, lockable := true, true
 	if special != nil && kind != "git" {
 		exported := special["exporttree"] == "yes" || special["importtree"] == "yes"
 		writable = !exported && kind != "httpalso" && kind != "web"
@@ -115,6 +116,7 @@ func (r *Remote) configure(ctx context.Context, config, special map[string]strin
 		r.Cost = specialCost(kind)
 	} else if r.Kind == Plain && r.UUID != "" {
 		r.Kind, writable = Program, !strings.HasPrefix(r.URL, "http") // what git-annex reads over HTTP
+		lockable = false                                              // git-annex has no command that locks contents there
 	}
 	// As in git-annex, the price of encryption is added to a cost that a person has set, too.
 	for _, set := range []string{special["cost"], config["annex-cost"]} {
@@ -126,6 +128,7 @@ func (r *Remote) configure(ctx context.Context, config, special map[string]strin
 		r.Cost += costEncrypted
 	}
 	r.Read = r.repo != nil && r.Kind != Plain && !flag("annex-ignore", false) && r.UUID != r.repo.UUID()
+	r.Prove = r.Read && lockable
 	r.Write = r.Read && writable && synced && !flag("annex-readonly", false) // what is there already can be got, as with git annex get
 	return nil
 }

@@ -152,6 +152,8 @@ func TestList(t *testing.T) {
 		"git config url.me@host:.insteadOf my:",
 		"git remote add instead my:dir",
 		"git remote add web https://example.invalid/x.git",
+		"git remote add served https://example.invalid/y.git",
+		"git config remote.served.annex-uuid 77777777-7777-4888-8999-aaaaaaaaaaaa",
 	} {
 		run(t, c.dir, strings.Fields(args)...)
 	}
@@ -171,7 +173,7 @@ func TestList(t *testing.T) {
 		for _, f := range []struct {
 			on   bool
 			name string
-		}{{r.Read, "read"}, {r.Write, "write"}, {r.Fetch, "fetch"}, {r.Push, "push"}} {
+		}{{r.Read, "read"}, {r.Prove, "prove"}, {r.Write, "write"}, {r.Fetch, "fetch"}, {r.Push, "push"}} {
 			if f.on {
 				text += " " + f.name
 			}
@@ -192,10 +194,11 @@ func TestList(t *testing.T) {
 		}
 	}
 	for name, want := range map[string]string{
-		"directory": "directory read write", "priced": "directory read write", "encrypted": "program read write", "chunked": "program read write",
-		"exported": "program read", "rsync": "program read write", "dear": "program read write", "path": "path read write fetch push",
-		"here": "ssh read write fetch push", "readonly": "ssh read fetch", "ignored": "path", "apart": "path read", "short": "ssh read write fetch push",
-		"instead": "ssh read write fetch push", "web": "plain fetch push",
+		"directory": "directory read prove write", "priced": "directory read prove write", "encrypted": "program read prove write", "chunked": "program read prove write",
+		"exported": "program read prove", "rsync": "program read prove write", "dear": "program read prove write", "path": "path read prove write fetch push",
+		"here": "ssh read prove write fetch push", "readonly": "ssh read prove fetch", "ignored": "path", "apart": "path read prove", "short": "ssh read prove write fetch push",
+		"instead": "ssh read prove write fetch push", "web": "plain fetch push",
+		"served": "program read fetch push",
 	} {
 		if got[name] != want {
 			t.Errorf("%s is %q, want %q", name, got[name], want)

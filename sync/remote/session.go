@@ -35,6 +35,11 @@ type Session interface {
 	// told how many bytes are there.
 	Put(ctx context.Context, key annex.Key, file string, progress func(bytes int64)) error
 
+	// Lock has the remote prove that it has the content. A git repository keeps it until unlock is called; the session takes no other call
+	// meanwhile. Of a special remote, which removes nothing by itself, it is enough that the content is there: others that remove it from there
+	// prove that there are other copies first. It is p2p.ErrFailed when the content is not there, or is being removed.
+	Lock(ctx context.Context, key annex.Key) (unlock func(context.Context) error, err error)
+
 	// Close ends what the session has running, and waits for it.
 	Close() error
 }
@@ -71,6 +76,15 @@ func (r *Remote) open(ctx context.Context, limits p2p.Limits) (Session, error) {
 	default:
 		return openProgram(r, limits)
 	}
+}
+
+// lockPresent is Lock for special remotes.
+func lockPresent(ctx context.Context, s Session, key annex.Key) (unlock func(context.Context) error, err error) {
+	present, err := s.Has(ctx, key)
+	if err == nil && !present {
+		err = fmt.Errorf("look for %s: %w", key, p2p.ErrFailed)
+	}
+	return func(context.Context) error { return nil }, err
 }
 
 // object is content of this clone's annex, on its way out.

@@ -80,6 +80,11 @@ func (s *shellSession) Put(ctx context.Context, key annex.Key, file string, prog
 	return s.explain(ctx, err)
 }
 
+func (s *shellSession) Lock(ctx context.Context, key annex.Key) (unlock func(context.Context) error, err error) {
+	unlock, err = s.client.Lock(ctx, key)
+	return unlock, s.explain(ctx, err)
+}
+
 func (s *shellSession) Close() error {
 	err := s.client.Close()
 	s.child.Close()
