@@ -2,6 +2,7 @@ package annex
 
 import (
 	"cmp"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -62,6 +63,24 @@ func (c clock) compare(d clock) int {
 		return -order
 	}
 	return order
+}
+
+// clockAt gives the clock of a time.
+func clockAt(t time.Time) clock {
+	return clock{known: true, seconds: t.Unix(), decimals: strings.TrimRight(fmt.Sprintf("%09d", t.Nanosecond()), "0")}
+}
+
+// follows says whether the clock is not before a time, in whole seconds.
+func (c clock) follows(now time.Time) bool {
+	return c.compare(clock{known: true, seconds: now.Unix()}) >= 0
+}
+
+// latest gives the newer of two clocks.
+func latest(c, d clock) clock {
+	if c.compare(d) < 0 {
+		return d
+	}
+	return c
 }
 
 // nextClock gives the clock of a line that must win over old: now in whole seconds, which is what newer versions of git-annex write,

@@ -12,22 +12,48 @@ import (
 // LockContent keeps git-annex and Arbor from dropping the content of the key from here until release is called. ok is false when the content is
 // not here or is being dropped.
 func (r *Repo) LockContent(k Key) (release func(), ok bool, err error) {
+	lock, err := r.lockContent(k)
+	if lock == nil {
+		return nil, false, err
+	}
+	return func() { lock.release(nil) }, true, nil
+}
+
+// A contentLock is a shared lock on content: on the object in repositories before version 10, else on a file beside it.
+type contentLock struct {
+	*fileLock
+	repo   *Repo
+	object string
+	beside bool
+}
+
+// lockContent is LockContent; the lock is nil when it cannot be had.
+func (r *Repo) lockContent(k Key) (*contentLock, error) {
 	object, present := r.ObjectPath(k)
 	if !present {
-		return nil, false, nil
+		return nil, nil
 	}
 	lock := r.lockBeside
 	if r.locksObjects() {
 		lock = r.lockObject
 	}
-	if release, ok, err = lock(object); !ok {
-		return nil, false, err
+	l, err := lock(object)
+	if l == nil {
+		return nil, err
 	}
 	if sound, err := unmodifiedObject(k, object); err != nil || !sound {
-		release()
-		return nil, false, err
+		l.release(nil)
+		return nil, err
 	}
-	return release, true, nil
+	return l, nil
+}
+
+// release ends the lock. last, if it is not nil, is called when nobody else has the lock, and may change the directory of the object.
+func (l *contentLock) release(last func()) {
+	l.unlock()
+	if l.beside {
+		l.repo.removeContentLock(l.object+".lck", last)
+	}
 }
 
 // unmodifiedObject says whether an object still is the content of its key. With annex.thin it may be a file of the work tree under another name, which a
@@ -56,35 +82,35 @@ func (r *Repo) locksObjects() bool {
 }
 
 // lockObject locks the object itself, as git-annex does in repositories before version 10.
-func (r *Repo) lockObject(object string) (release func(), ok bool, err error) {
+func (r *Repo) lockObject(object string) (*contentLock, error) {
 	f, err := os.Open(object)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, false, nil
+		return nil, nil
 	}
 	if err != nil {
-		return nil, false, fmt.Errorf("lock content: %w", err)
+		return nil, fmt.Errorf("lock content: %w", err)
 	}
 	lock, err := lockOpen(f, false)
 	if errors.Is(err, errLocked) {
-		return nil, false, nil
+		return nil, nil
 	}
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	if !lock.is(object) {
 		lock.unlock()
-		return nil, false, nil
+		return nil, nil
 	}
-	return lock.unlock, true, nil
+	return &contentLock{lock, r, object, false}, nil
 }
 
 // lockBeside locks the file beside the object that git-annex locks in repositories of version 10. Whoever has the exclusive lock removes that file,
 // so a lock counts only while its file still has its name.
-func (r *Repo) lockBeside(object string) (release func(), ok bool, err error) {
+func (r *Repo) lockBeside(object string) (*contentLock, error) {
 	path := object + ".lck"
 	dir := filepath.Dir(object)
 	var lock *fileLock
-	err = r.intoKeyDir(dir, func() error {
+	err := r.intoKeyDir(dir, func() error {
 		if _, err := os.Lstat(object); err != nil {
 			return err
 		}
@@ -94,35 +120,37 @@ func (r *Repo) lockBeside(object string) (release func(), ok bool, err error) {
 	})
 	switch {
 	case errors.Is(err, errLocked), errors.Is(err, fs.ErrNotExist):
-		return nil, false, nil
+		return nil, nil
 	case err != nil:
-		return nil, false, fmt.Errorf("lock content: %w", err)
+		return nil, fmt.Errorf("lock content: %w", err)
 	}
 	if _, err = os.Lstat(object); err != nil || !lock.is(path) {
 		lock.unlock()
 		if err != nil { // it has just been removed, and the lock has made the directory anew
-			r.removeContentLock(path)
+			r.removeContentLock(path, nil)
 			removeEmptyDirs(dir)
 		}
-		return nil, false, nil
+		return nil, nil
 	}
-	return func() {
-		lock.unlock()
-		r.removeContentLock(path)
-	}, true, nil
+	return &contentLock{lock, r, object, true}, nil
 }
 
-// removeContentLock removes the file of a lock on content unless somebody else holds the lock. That it stays in a rare case does no harm.
-func (r *Repo) removeContentLock(path string) {
+// removeContentLock removes the file of a lock on content unless somebody else holds the lock; before, it calls last. That the file stays in a
+// rare case does no harm.
+func (r *Repo) removeContentLock(path string, last func()) {
 	_ = r.intoKeyDir(filepath.Dir(path), func() error {
-		last, err := tryLock(path, true)
+		lock, err := tryLock(path, true)
 		if err != nil {
 			return nil
 		}
-		defer last.unlock()
-		if last.is(path) {
-			_ = os.Remove(path)
+		defer lock.unlock()
+		if !lock.is(path) {
+			return nil
 		}
+		if last != nil {
+			last()
+		}
+		_ = os.Remove(path)
 		return nil
 	})
 }

@@ -81,6 +81,13 @@ func (l *fileLock) is(path string) bool {
 	return err == nil && os.SameFile(now, locked)
 }
 
+// shared says whether somebody else has a lock on the file, too.
+func (l *fileLock) shared() bool {
+	lock := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart}
+	err := unix.FcntlFlock(l.file.Fd(), getLock, &lock)
+	return err != nil || lock.Type != unix.F_UNLCK
+}
+
 // unlock gives the lock back. The file stays. Closing alone would not do while a child that is being started has it open.
 func (l *fileLock) unlock() {
 	_ = unix.FcntlFlock(l.file.Fd(), setLock, &unix.Flock_t{Type: unix.F_UNLCK, Whence: io.SeekStart})

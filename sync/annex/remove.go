@@ -32,7 +32,7 @@ func (r *Repo) LockForRemoval(k Key) (*Removal, error) {
 	switch {
 	case errors.Is(err, errLocked):
 		err = ErrInUse
-	case err == nil && retained(l.object, time.Now()):
+	case err == nil && retention(l.object).follows(time.Now()):
 		l.Release()
 		err = ErrInUse
 	}
@@ -90,20 +90,6 @@ func lockWritable(object string) (lock *fileLock, err error) {
 		return nil, err
 	}
 	return lockOpen(f, true)
-}
-
-// retained says whether a newer git-annex has promised to keep the object until a time that has not passed: OBJECT.rtm (Annex/Locations.hs
-// gitAnnexContentRetentionTimestamp) has that time in seconds since 1970.
-func retained(object string, now time.Time) bool {
-	content, err := os.ReadFile(object + ".rtm")
-	if err != nil {
-		return false
-	}
-	for line := range logLines(content) {
-		until, ok := parseClock(line)
-		return ok && until.compare(clock{known: true, seconds: now.Unix()}) >= 0
-	}
-	return false
 }
 
 // Remove takes the content away. First the unlocked files among paths that have it become pointers again; one that a person has changed, or has

@@ -212,18 +212,22 @@ func (s *session) remove(ctx context.Context, key annex.Key, inTime func() bool)
 
 // lock holds the content until the client lets go.
 func (s *session) lock(ctx context.Context, key annex.Key) error {
-	var release func()
+	keep := time.Duration(0)
+	if s.version >= 3 {
+		keep = retention
+	}
+	var promise *annex.Promise
 	var held bool
 	if s.Annex != nil {
 		var err error
-		if release, held, err = s.Annex.LockContent(key); err != nil {
+		if promise, held, err = s.Annex.PromiseContent(ctx, key, keep); err != nil {
 			s.log.Warn("content cannot be locked", "key", key, "err", err)
 		}
 	}
 	if !held {
 		return s.success(false)
 	}
-	defer release()
+	defer promise.Release()
 	since := time.Now()
 	if err := s.success(true); err != nil {
 		return err
@@ -236,7 +240,9 @@ func (s *session) lock(ctx context.Context, key annex.Key) error {
 		if s.version >= 3 {
 			// The client may be removing another copy at this moment, trusting in this one.
 			s.w.close(err)
-			wait(ctx, retention-time.Since(since))
+			if !wait(ctx, retention-time.Since(since)) {
+				promise.Leave()
+			}
 		}
 		if errors.Is(err, io.EOF) {
 			return errDone
@@ -246,12 +252,14 @@ func (s *session) lock(ctx context.Context, key annex.Key) error {
 	return nil
 }
 
-// wait lets time pass, or ctx end.
-func wait(ctx context.Context, d time.Duration) {
+// wait lets time pass, or ctx end: then it is false.
+func wait(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
+		return false
 	case <-timer.C:
+		return true
 	}
 }

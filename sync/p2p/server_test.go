@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/git-arbor/arbor/sync/annex"
 	"github.com/git-arbor/arbor/sync/gitrepo"
 	"github.com/git-arbor/arbor/sync/p2p"
 )
@@ -397,6 +398,9 @@ func TestLockOutlivesTheSession(t *testing.T) {
 	}
 	end()
 	awaitEnd(t, done)
+	if _, err := s.Annex.LockForRemoval(key); !errors.Is(err, annex.ErrInUse) {
+		t.Errorf("removal after the server has ended: %v", err)
+	}
 	_, done = lock("2")
 	awaitEnd(t, done)
 	if !dropped() {

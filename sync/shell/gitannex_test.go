@@ -1,7 +1,9 @@
 package shell_test
 
 import (
+	"bufio"
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -63,6 +65,40 @@ func testGitAnnexAsClient(t *testing.T) {
 	}
 	if out := e.git(served, "status", "--porcelain"); out != "" {
 		t.Errorf("git status of what was served: %s", out)
+	}
+}
+
+// TestLockOutlivesTheProcess: a client of today counts on content for ten minutes, also when git-annex-shell is killed meanwhile.
+func TestLockOutlivesTheProcess(t *testing.T) {
+	t.Setenv("PATH", annextest.SidPath(t))
+	e := newEnvironment(t)
+	served := e.newAnnex("served")
+	e.add(served, "file", random(1000))
+	cmd := e.command(e.home, nil, shell.Name, "p2pstdio", served, client)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(in, "VERSION 4\nLOCKCONTENT %s\n", e.git(served, "annex", "lookupkey", "file"))
+	answers := bufio.NewScanner(out)
+	for answers.Scan() && answers.Text() != "SUCCESS" {
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	if _, complaint, err := e.try(served, nil, "git", "annex", "drop", "--force", "file"); err == nil || !strings.Contains(complaint, "content is locked") {
+		t.Errorf("git annex drop of what was locked: %v %s", err, complaint)
+	}
+	if note := e.git(served, "annex", "fsck", "--all", "--json"); !strings.Contains(note, `"note":"checksum..."`) {
+		t.Errorf("git annex fsck: %s", note)
 	}
 }
 
