@@ -27,6 +27,7 @@ type contents struct {
 	surplus   map[annex.Key]bool            // here, and not wanted any more
 	unproven  map[annex.Key]bool            // surplus of which there were not enough other copies when it was last tried
 	kept      map[annex.Key]bool            // not wanted, but the person has asked for them
+	altered   map[annex.Key]string          // may have been overwritten, each with a file that may be its object
 	dropping  bool                          // surplus is being dropped
 	seen      gitrepo.Hash                  // the git-annex branch as lookAtContents has seen it last
 	paused    *devices                      // with which no contents are exchanged
@@ -53,7 +54,7 @@ func newContents(state *cloneState) contents {
 	w := contents{
 		missing: make(map[annex.Key]bool), behind: make(map[annex.Key]map[string]bool),
 		urgent: make(map[annex.Key]bool), held: make(map[annex.Key]bool), dropped: make(map[annex.Key]bool), paused: newDevices(state.PausedPeers),
-		spare: make(map[annex.Key]bool), surplus: make(map[annex.Key]bool), unproven: make(map[annex.Key]bool), kept: make(map[annex.Key]bool),
+		spare: make(map[annex.Key]bool), surplus: make(map[annex.Key]bool), unproven: make(map[annex.Key]bool), altered: make(map[annex.Key]string), kept: make(map[annex.Key]bool),
 		toUpload: make(map[annex.Key]bool), copies: new(copies), holders: newHolders(),
 	}
 	for _, k := range parseKeys(state.Asked) {
@@ -246,10 +247,12 @@ func (c *clone) wantFrom(ctx context.Context, from, to gitrepo.Hash, told ...ann
 		return fmt.Errorf("compare commits: %w", err)
 	}
 	var here, missing, touched []annex.Key
+	left := make(map[annex.Key]string)
 	for _, ch := range changes {
 		if k, ok := c.keyOf(ch.Old); ok {
 			c.want.forget(k, ch.Path)
 			touched = append(touched, k)
+			left[k] = ch.Path
 		}
 		k, ok := c.keyOf(ch.New)
 		if !ok {
@@ -275,6 +278,9 @@ func (c *clone) wantFrom(ctx context.Context, from, to gitrepo.Hash, told ...ann
 	}
 	if from.IsZero() {
 		c.want.forgetOld()
+	}
+	for k, p := range left {
+		c.looksOverwritten(k, p)
 	}
 	c.lacking(here...)
 	c.consider(slices.DeleteFunc(touched, func(k annex.Key) bool { return len(c.want.named[k]) == 0 })...)
@@ -317,6 +323,7 @@ func (c *clone) contents(ctx context.Context) error {
 	if err := c.populate(ctx); err != nil {
 		return err
 	}
+	c.dropOverwritten()
 	if c.want.redraw {
 		if err := c.redraw(); err != nil {
 			return err
@@ -386,6 +393,10 @@ func (c *clone) populate(ctx context.Context) error {
 	for k, paths := range c.want.behind {
 		entries, err := c.annex.Populate(ctx, k, slices.Sorted(maps.Keys(paths)))
 		index = append(index, entries...)
+		if errors.Is(err, annex.ErrOverwritten) {
+			c.want.altered[k] = ""
+			continue
+		}
 		if err != nil {
 			failed = fmt.Errorf("give %q their content: %w", slices.Sorted(maps.Keys(paths)), err)
 			break

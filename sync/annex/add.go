@@ -28,7 +28,7 @@ type Added struct {
 	Here    bool         // the content is here, which is to be recorded; false only for a pointer whose content is elsewhere
 }
 
-// Add copies a regular file of the work tree into the annex, hashing it on the way. It wraps gitrepo.ErrChanged when the file changed
+// Add copies a regular file of the work tree into the annex, hashing it on the way, or makes it the object itself where annex.thin says so. It wraps gitrepo.ErrChanged when the file changed
 // meanwhile; nothing but an object that nobody refers to may have been left behind then. A file that is a pointer stays that pointer. The
 // location log is not touched: Record that.
 func (r *Repo) Add(ctx context.Context, path string, opts AddOptions) (Added, error) {
@@ -62,23 +62,28 @@ func (b *Batch) add(ctx context.Context, path string, opts AddOptions) (Added, e
 		return Added{Key: k, Mode: mode, Content: pointer, Stat: st, Here: r.Has(k)}, nil
 	}
 	k, _ := EntryKey(r.git, old)
-	same, err := r.unchanged(ctx, path, st, k)
+	kept, err := r.keepsKey(ctx, path, st, k)
 	if err != nil {
 		return Added{}, err
 	}
-	if !same {
-		if err := r.Room(st.Size); err != nil {
-			return Added{}, err
-		}
-		if k, err = b.ingest(ctx, path, st, k); err != nil {
+	thin := false
+	if !kept {
+		if k, thin, err = b.ingest(ctx, path, st, k, opts); err != nil {
 			return Added{}, err
 		}
 	}
-	if opts.Locked { // the object must be there before the file goes
+	if opts.Locked || thin { // the object must be there before the file goes, or changes by getting another name
 		if err := b.Place(); err != nil {
 			return Added{}, err
 		}
+	}
+	switch {
+	case opts.Locked:
 		return r.lockFile(ctx, path, k, st)
+	case thin:
+		if st, err = r.unchanged(path, st, thin); err != nil {
+			return Added{}, err
+		}
 	}
 	return Added{Key: k, Mode: mode, Content: Pointer(k), Stat: st, Here: true}, nil
 }
@@ -95,43 +100,69 @@ func (r *Repo) gitMode(st gitrepo.Stat, old gitrepo.Entry) gitrepo.Mode {
 	return gitrepo.ModeFile
 }
 
-// ingest copies the content of a file, which was seen with st and had the key old.
-func (b *Batch) ingest(ctx context.Context, path string, st gitrepo.Stat, old Key) (Key, error) {
+// ingest takes the content of a file, which was seen with st and had the key old. thin says that the file itself is to be the object.
+func (b *Batch) ingest(ctx context.Context, path string, st gitrepo.Stat, old Key, opts AddOptions) (k Key, thin bool, err error) {
 	r := b.repo
 	maker, err := r.keyMaker(ctx, path, old)
 	if err != nil {
-		return Key{}, err
+		return Key{}, false, err
 	}
 	src, err := os.OpenFile(r.workPath(path), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return Key{}, err
+		return Key{}, false, err
 	}
 	defer func() { _ = src.Close() }()
 	var opened unix.Stat_t
 	if err := unix.Fstat(int(src.Fd()), &opened); err != nil {
-		return Key{}, err
+		return Key{}, false, err
 	}
 	if !sameInode(&opened, st) {
-		return Key{}, gitrepo.ErrChanged
+		return Key{}, false, gitrepo.ErrChanged
 	}
 	dir, err := b.tmpDir(ctx)
 	if err != nil {
-		return Key{}, err
+		return Key{}, false, err
 	}
-	tmp, size, err := copyIn(ctx, dir, 0o600, src, maker.hash)
+	tmp := ""
+	if !opts.Locked {
+		tmp = r.linkFile(dir, path, &opened, old)
+	}
+	var size int64
+	if thin = tmp != ""; thin {
+		size, err = copyContent(ctx, maker.hash, src)
+	} else if err = r.Room(st.Size); err == nil {
+		if tmp, size, err = copyIn(ctx, dir, 0o600, src, maker.hash); err == nil {
+			err = os.Chmod(tmp, fs.FileMode(st.Mode&0o777|0o400))
+		}
+	}
+	if err == nil {
+		_, err = r.unchanged(path, st, thin)
+	}
+	if err == nil && size != st.Size {
+		err = gitrepo.ErrChanged
+	}
 	if err != nil {
-		return Key{}, err
+		if tmp != "" {
+			_ = os.Remove(tmp)
+		}
+		return Key{}, false, err
 	}
-	after, err := r.git.Stat(path)
-	if err != nil || after != st || size != st.Size {
-		return Key{}, errors.Join(gitrepo.ErrChanged, os.Remove(tmp))
+	k = maker.key(size)
+	b.waiting = append(b.waiting, copied{k, tmp, thin, blockListOf(k, maker.hash)})
+	return k, thin, nil
+}
+
+// unchanged gives the stat of a file that is as it was when it was seen with st; it is gitrepo.ErrChanged when it is not. A thin one has got another
+// name since.
+func (r *Repo) unchanged(path string, st gitrepo.Stat, thin bool) (gitrepo.Stat, error) {
+	now, err := r.git.Stat(path)
+	if thin {
+		st.Ctime = now.Ctime
 	}
-	if err := os.Chmod(tmp, fs.FileMode(st.Mode&0o777|0o400)); err != nil {
-		return Key{}, errors.Join(err, os.Remove(tmp))
+	if err != nil || now != st {
+		return now, gitrepo.ErrChanged
 	}
-	k := maker.key(size)
-	b.waiting = append(b.waiting, copied{k, tmp, blockListOf(k, maker.hash)})
-	return k, nil
+	return now, nil
 }
 
 // lockFile puts a link to its object in the place of a file that is as it was when it was seen with st.

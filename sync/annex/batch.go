@@ -24,13 +24,15 @@ type Batch struct {
 type copied struct {
 	key    Key
 	path   string
+	thin   bool // it is the file itself
 	blocks *BlockList
 }
 
 // NewBatch makes an empty batch. The caller must call Close.
 func (r *Repo) NewBatch() *Batch { return &Batch{repo: r} }
 
-// Add is Repo.Add but for the object, which there is after Place. A file that is locked cannot wait: with it, all before it are placed.
+// Add is Repo.Add but for the object, which there is after Place. A file that is locked, or becomes its object, cannot wait: with it, all before it are
+// placed.
 func (b *Batch) Add(ctx context.Context, path string, opts AddOptions) (Added, error) {
 	added, err := b.add(ctx, path, opts)
 	if err != nil {
@@ -57,7 +59,7 @@ func (b *Batch) Place() (err error) {
 	var dirs []string
 	for len(b.waiting) > 0 {
 		c := b.waiting[0]
-		object, err := b.repo.rename(c.key, c.path)
+		object, err := b.repo.rename(c.key, c.path, c.thin)
 		if err != nil {
 			return fmt.Errorf("place %s: %w", c.key, err)
 		}

@@ -76,8 +76,10 @@ func (c *cleaning) finish(ctx context.Context, content *spool) ([]byte, error) {
 
 // place makes the content the object of the key.
 func (c *cleaning) place(ctx context.Context, k Key, content *spool) error {
-	if c.repo.Has(k) {
-		return nil
+	if object, present := c.repo.ObjectPath(k); present {
+		if overwritten, _, err := checkObject(k, object); err != nil || !overwritten {
+			return err
+		}
 	}
 	tmp, err := content.durable(ctx, c.repo)
 	if err != nil {

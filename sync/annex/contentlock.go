@@ -3,7 +3,6 @@ package annex
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -56,23 +55,10 @@ func (l *contentLock) release(last func()) {
 	}
 }
 
-// unmodifiedObject says whether an object still is the content of its key. With annex.thin it may be a file of the work tree under another name, which a
-// person writes to: then it can be written to itself, and is hashed. Others may remove their copies because of this one.
+// unmodifiedObject says whether an object certainly is the content of its key. Others may remove their copies because of this one.
 func unmodifiedObject(k Key, object string) (bool, error) {
-	st, err := os.Lstat(object)
-	if err != nil || st.Mode().Perm()&0o222 == 0 {
-		return err == nil, err
-	}
-	f, err := os.Open(object)
-	if err != nil {
-		return false, fmt.Errorf("lock content: %w", err)
-	}
-	v := k.Verifier()
-	_, err = io.Copy(v, f)
-	if err = errors.Join(err, f.Close()); err != nil {
-		return false, fmt.Errorf("lock content: %w", err)
-	}
-	return v.hash != nil && v.Check() == nil, nil
+	overwritten, certain, err := checkObject(k, object)
+	return err == nil && certain && !overwritten, err
 }
 
 // locksObjects says whether content is locked by its object, as git-annex does it in repositories before version 10, and not by a file beside it.

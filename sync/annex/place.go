@@ -48,7 +48,7 @@ func (r *Repo) PlaceVerified(k Key, tmpfile string) error {
 
 // placeDurable makes content that is known to be right and on disk a durable object.
 func (r *Repo) placeDurable(k Key, tmpfile string) error {
-	object, err := r.rename(k, tmpfile)
+	object, err := r.rename(k, tmpfile, false)
 	if err != nil {
 		return err
 	}
@@ -57,8 +57,9 @@ func (r *Repo) placeDurable(k Key, tmpfile string) error {
 }
 
 // rename moves content that is known to be right and on disk to its place, which it gives. Who may read it stays as it is, but nobody may write it any
-// more. An object that is there already stays, and tmpfile goes, unless that object is known to be broken by its size.
-func (r *Repo) rename(k Key, tmpfile string) (object string, err error) {
+// more, unless it is a file of the work tree, too. An object that is there already stays, and tmpfile goes, unless that object is known to
+// be broken by its size, or was overwritten.
+func (r *Repo) rename(k Key, tmpfile string, thin bool) (object string, err error) {
 	st, err := os.Lstat(tmpfile)
 	if err != nil {
 		return "", err
@@ -67,11 +68,15 @@ func (r *Repo) rename(k Key, tmpfile string) (object string, err error) {
 	if present {
 		old, err := os.Lstat(object)
 		if err == nil && old.Size() == st.Size() {
-			return object, os.Remove(tmpfile)
+			if overwritten, _, err := checkObject(k, object); err == nil && !overwritten {
+				return object, os.Remove(tmpfile)
+			}
 		}
 	}
-	if err := os.Chmod(tmpfile, st.Mode().Perm()&^0o222|0o400|r.perms.files); err != nil {
-		return "", err
+	if !thin {
+		if err := os.Chmod(tmpfile, st.Mode().Perm()&^0o222|0o400|r.perms.files); err != nil {
+			return "", err
+		}
 	}
 	dir := filepath.Dir(object)
 	return object, r.intoKeyDir(dir, func() error {

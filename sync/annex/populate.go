@@ -29,6 +29,9 @@ func (r *Repo) Populate(ctx context.Context, k Key, paths []string) ([]gitrepo.I
 	if !present {
 		return nil, fmt.Errorf("populate %s: %w", k, fs.ErrNotExist)
 	}
+	if overwritten, _, err := checkObject(k, object); err != nil || overwritten {
+		return nil, fmt.Errorf("populate %s: %w", k, cmp.Or(err, ErrOverwritten))
+	}
 	dir, release, err := r.tmpDir(ctx)
 	if err != nil {
 		return nil, err
@@ -59,16 +62,12 @@ func (r *Repo) populateFile(ctx context.Context, dir string, k Key, object, path
 	if named, ok := ParsePointer(pointer); !ok || named != k {
 		return gitrepo.IndexEntry{}, nil
 	}
-	tmp, err := r.copyObject(ctx, dir, object)
+	tmp, err := r.linkObject(dir, object, st)
+	if err == nil && tmp == "" {
+		tmp, err = r.copyObject(ctx, dir, object, st)
+	}
 	if err != nil {
 		return gitrepo.IndexEntry{}, err
-	}
-	if err := syncFile(tmp); err != nil {
-		return gitrepo.IndexEntry{}, errors.Join(err, os.Remove(tmp))
-	}
-	modified := time.Now().Add(-racyMargin)
-	if err := cmp.Or(os.Chmod(tmp, fs.FileMode(st.Mode&0o777|0o200)), os.Chtimes(tmp, modified, modified)); err != nil {
-		return gitrepo.IndexEntry{}, errors.Join(err, os.Remove(tmp))
 	}
 	err = r.replace(path, tmp, st, func(replaced string) bool {
 		content, err := os.ReadFile(replaced)
@@ -95,8 +94,8 @@ func (r *Repo) populateFile(ctx context.Context, dir string, k Key, object, path
 	}, nil
 }
 
-// copyObject makes a copy of an object in dir.
-func (r *Repo) copyObject(ctx context.Context, dir, object string) (string, error) {
+// copyObject makes a copy of an object in dir that is to become a file, which now has a pointer's permissions.
+func (r *Repo) copyObject(ctx context.Context, dir, object string, pointer gitrepo.Stat) (string, error) {
 	src, err := os.Open(object)
 	if err != nil {
 		return "", err
@@ -110,7 +109,14 @@ func (r *Repo) copyObject(ctx context.Context, dir, object string) (string, erro
 		return "", err
 	}
 	tmp, _, err := copyIn(ctx, dir, 0o600, src, nil)
-	return tmp, err
+	if err != nil {
+		return "", err
+	}
+	modified := time.Now().Add(-racyMargin)
+	if err := cmp.Or(syncFile(tmp), os.Chmod(tmp, fs.FileMode(pointer.Mode&0o777|0o200)), os.Chtimes(tmp, modified, modified)); err != nil {
+		return "", errors.Join(err, os.Remove(tmp))
+	}
+	return tmp, nil
 }
 
 // readPointer reads a file of the work tree that may be a pointer; no content when it is too long for one or no regular file.

@@ -60,8 +60,17 @@ func (c *comparer) Write(p []byte) (int, error) {
 	return 0, errDiffers
 }
 
-// unchanged says whether a file of the work tree, which was seen with st, still has the content of a key, as isObject does.
-func (r *Repo) unchanged(ctx context.Context, path string, st gitrepo.Stat, k Key) (bool, error) {
+// keepsKey says whether a file of the work tree, which was seen with st, still has the content of a key, as isObject does. It is false for a file
+// that is the object itself (annex.thin), and so proves nothing.
+func (r *Repo) keepsKey(ctx context.Context, path string, st gitrepo.Stat, k Key) (bool, error) {
+	if k.IsZero() {
+		return false, nil
+	}
+	object, _ := r.ObjectPath(k)
+	var its unix.Stat_t
+	if unix.Lstat(object, &its) == nil && sameInode(&its, st) {
+		return false, nil
+	}
 	same, err := r.isObject(k, st.Size, func(w io.Writer) error {
 		f, err := os.OpenFile(r.workPath(path), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 		if err != nil {
@@ -77,8 +86,6 @@ func (r *Repo) unchanged(ctx context.Context, path string, st gitrepo.Stat, k Ke
 	if !same || err != nil {
 		return false, err
 	}
-	if now, err := r.git.Stat(path); err != nil || now != st {
-		return false, errors.Join(gitrepo.ErrChanged, err)
-	}
-	return true, nil
+	_, err = r.unchanged(path, st, false)
+	return err == nil, err
 }
