@@ -28,8 +28,8 @@ type Added struct {
 	Here    bool         // the content is here, which is to be recorded; false only for a pointer whose content is elsewhere
 }
 
-// Add copies a regular file of the work tree into the annex, hashing it on the way, or makes it the object itself where annex.thin says so. It wraps gitrepo.ErrChanged when the file changed
-// meanwhile; nothing but an object that nobody refers to may have been left behind then. A file that is a pointer stays that pointer. The
+// Add copies a regular file of the work tree into the annex, hashing it on the way, or makes it the object itself where annex.thin says so. It wraps
+// gitrepo.ErrChanged when the file changed meanwhile; nothing but an object that nobody refers to may have been left behind then. A file that is a pointer stays that pointer. The
 // location log is not touched: Record that.
 func (r *Repo) Add(ctx context.Context, path string, opts AddOptions) (Added, error) {
 	b := r.NewBatch()
@@ -119,19 +119,19 @@ func (b *Batch) ingest(ctx context.Context, path string, st gitrepo.Stat, old Ke
 	if !sameInode(&opened, st) {
 		return Key{}, false, gitrepo.ErrChanged
 	}
-	dir, err := b.tmpDir(ctx)
+	group, err := b.tmpGroup(ctx)
 	if err != nil {
 		return Key{}, false, err
 	}
 	tmp := ""
 	if !opts.Locked {
-		tmp = r.linkFile(dir, path, &opened, old)
+		tmp = r.linkFile(group.dir, path, &opened, old)
 	}
 	var size int64
 	if thin = tmp != ""; thin {
 		size, err = copyContent(ctx, maker.hash, src)
 	} else if err = r.Room(st.Size); err == nil {
-		if tmp, size, err = copyIn(ctx, dir, 0o600, src, maker.hash); err == nil {
+		if tmp, size, err = copyIn(ctx, group.dir, 0o600, src, maker.hash); err == nil {
 			err = os.Chmod(tmp, fs.FileMode(st.Mode&0o777|0o400))
 		}
 	}
@@ -148,7 +148,7 @@ func (b *Batch) ingest(ctx context.Context, path string, st gitrepo.Stat, old Ke
 		return Key{}, false, err
 	}
 	k = maker.key(size)
-	b.waiting = append(b.waiting, copied{k, tmp, thin, blockListOf(k, maker.hash)})
+	b.waiting = append(b.waiting, waiting{key: k, path: tmp, thin: thin, blocks: blockListOf(k, maker.hash)})
 	return k, thin, nil
 }
 

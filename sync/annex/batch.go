@@ -1,6 +1,7 @@
 package annex
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,24 +9,23 @@ import (
 	"path/filepath"
 )
 
-// A Batch adds files and makes their contents durable together: one sync of the file system costs less than three of each small
-// file. Contents are copied and hashed by Add, and become objects, in this order, by Place: all copies reach the disk, then they get their
-// names, then the names reach the disk. So there never is an object whose bytes could be lost, and nothing may be told of a content before
-// Place has returned. A process that is killed before leaves temporary files, which Open removes. One goroutine may use a Batch.
+// A Batch makes contents objects, and durable together: one sync of the file system costs less than three of each small content. Contents
+// are written by Add and Put, and become objects, in this order, by Place: all of them reach the disk, then they get their names, then the
+// names reach the disk. So there never is an object whose bytes could be lost, and nothing may be told of a content before Place has
+// returned. A process that is killed before leaves temporary files, which Open removes. One goroutine may use a Batch.
 type Batch struct {
 	repo    *Repo
-	dir     string   // of temporary files
-	opened  *os.File // dir, since before anything was written there: a sync tells of errors since then
-	release func()   // lets git-annex empty dir
-	waiting []copied
+	tmp     *tmpGroup // nil when it is not needed yet
+	waiting []waiting
 }
 
-// copied is the content of a file that is to become an object.
-type copied struct {
+// waiting is content in a temporary file that is to become an object.
+type waiting struct {
 	key    Key
 	path   string
 	thin   bool // it is the file itself
 	blocks *BlockList
+	placed func(error) // told by Place; may be nil
 }
 
 // NewBatch makes an empty batch. The caller must call Close.
@@ -41,81 +41,96 @@ func (b *Batch) Add(ctx context.Context, path string, opts AddOptions) (Added, e
 	return added, nil
 }
 
-// Place makes objects of what was added. After an error the rest is lost, and to be added anew: a system that could not write may forget
-// that it should.
-func (b *Batch) Place() (err error) {
-	defer func() {
-		if err != nil {
-			b.Close()
-		}
-	}()
-	paths := make([]string, len(b.waiting))
-	for i, c := range b.waiting {
-		paths[i] = c.path
+// Put takes content that the caller has proven to be the key's. placed is told by Place, or by Close, whether it has become an object.
+func (b *Batch) Put(ctx context.Context, k Key, content []byte, placed func(error)) error {
+	tmp, err := b.tmpGroup(ctx)
+	if err != nil {
+		return fmt.Errorf("put %s: %w", k, err)
 	}
-	if err := b.sync(paths); err != nil {
-		return fmt.Errorf("place added content: %w", err)
+	f, err := createTemp(tmp.dir, "put", 0o644)
+	if err != nil {
+		return fmt.Errorf("put %s: %w", k, err)
 	}
-	var dirs []string
-	for len(b.waiting) > 0 {
-		c := b.waiting[0]
-		object, err := b.repo.rename(c.key, c.path, c.thin)
-		if err != nil {
-			return fmt.Errorf("place %s: %w", c.key, err)
-		}
-		b.repo.KeepBlocks(c.blocks)
-		dirs = append(dirs, filepath.Dir(object), filepath.Dir(filepath.Dir(object)))
-		b.waiting = b.waiting[1:]
+	_, err = f.Write(content)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("put %s: %w", k, errors.Join(err, os.Remove(f.Name())))
 	}
-	if err := b.sync(dirs); err != nil {
-		return fmt.Errorf("place added content: %w", err)
-	}
+	b.waiting = append(b.waiting, waiting{key: k, path: f.Name(), placed: placed})
 	return nil
 }
+
+// Place makes objects of what was added and put. What it gives an error for is lost, and to be added anew: a system that could not write may
+// forget that it should. Without Put, that is all when there is an error.
+func (b *Batch) Place() error {
+	all := b.waiting
+	b.waiting = nil
+	paths := make([]string, len(all))
+	for i, w := range all {
+		paths[i] = w.path
+	}
+	lost := b.sync(paths)
+	failed := make([]error, len(all))
+	var names []string
+	for i, w := range all {
+		if lost != nil {
+			break
+		}
+		var object string
+		if object, failed[i] = b.repo.rename(w.key, w.path, w.thin); failed[i] == nil {
+			b.repo.KeepBlocks(w.blocks)
+			names = append(names, filepath.Dir(object), filepath.Dir(filepath.Dir(object)))
+		}
+	}
+	lost = cmp.Or(lost, b.sync(names))
+	var first error
+	for i, w := range all {
+		err := cmp.Or(failed[i], lost)
+		if err != nil {
+			err = fmt.Errorf("place %s: %w", w.key, err)
+		}
+		w.done(err)
+		first = cmp.Or(first, err)
+	}
+	return first
+}
+
+// done tells whether the content has become an object, which its temporary file has gone for then.
+func (w waiting) done(err error) {
+	if err != nil {
+		_ = os.Remove(w.path)
+	}
+	if w.placed != nil {
+		w.placed(err)
+	}
+}
+
+// errNotPlaced says that a batch was closed before.
+var errNotPlaced = errors.New("content was not placed")
 
 // Close forgets what was not placed. It may be called twice.
 func (b *Batch) Close() {
-	for _, c := range b.waiting {
-		_ = os.Remove(c.path)
+	for _, w := range b.waiting {
+		w.done(errNotPlaced)
 	}
-	if b.release != nil {
-		_ = b.opened.Close()
-		b.release()
+	if b.tmp != nil {
+		b.tmp.close()
 	}
-	b.waiting, b.release = nil, nil
+	b.waiting, b.tmp = nil, nil
 }
 
-// tmpDir gives the directory for temporary files, which is kept until Close.
-func (b *Batch) tmpDir(ctx context.Context) (string, error) {
-	if b.release != nil {
-		return b.dir, nil
+// tmpGroup gives what the temporary files are in, which is kept until Close.
+func (b *Batch) tmpGroup(ctx context.Context) (*tmpGroup, error) {
+	var err error
+	if b.tmp == nil {
+		b.tmp, err = b.repo.tmpGroup(ctx)
 	}
-	dir, release, err := b.repo.tmpDir(ctx)
-	if err != nil {
-		return "", err
-	}
-	if b.opened, err = os.Open(dir); err != nil {
-		release()
-		return "", err
-	}
-	b.dir, b.release = dir, release
-	return dir, nil
+	return b.tmp, err
 }
-
-// manyPaths is from how many files on one sync of the file system is cheaper than one of each.
-const manyPaths = 64
 
 // sync makes files and directories of the annex durable.
 func (b *Batch) sync(paths []string) error {
-	if len(paths) > manyPaths {
-		if err := syncFileSystem(b.opened); !errors.Is(err, errors.ErrUnsupported) {
-			return err
-		}
+	if len(paths) == 0 {
+		return nil
 	}
-	for _, path := range paths {
-		if err := syncFile(path); err != nil {
-			return err
-		}
-	}
-	return nil
+	return b.tmp.sync(paths)
 }

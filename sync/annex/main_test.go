@@ -21,7 +21,7 @@ import (
 const filterEnv = "ARBOR_TEST_FILTER"
 
 func TestMain(m *testing.M) {
-	for env, program := range map[string]func() error{filterEnv: runFilter, writerEnv: runWriter, removerEnv: runRemover} {
+	for env, program := range map[string]func() error{filterEnv: runFilter, writerEnv: runWriter, removerEnv: runRemover, getterEnv: runGetter} {
 		if os.Getenv(env) == "" {
 			continue
 		}

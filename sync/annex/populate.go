@@ -21,102 +21,157 @@ import (
 // git status sends the whole file through the filter, which may not want it annexed any more.
 const racyMargin = time.Second
 
-// Populate gives the pointer files among paths their content, which must be here. A file that is no longer this key's pointer is left alone.
-// The entries are what the index must say of the files it replaced, so that git sees them as unmodified. On an error the entries are
-// those of the files that were done before.
+const (
+	groupFiles = 1000      // files that are populated in one go, at most
+	groupBytes = 256 << 20 // and of how many bytes, at most, unless it is one file
+)
+
+// Populate gives the pointer files among paths their content, which must be here, as PopulateAll does.
 func (r *Repo) Populate(ctx context.Context, k Key, paths []string) ([]gitrepo.IndexEntry, error) {
-	object, present := r.ObjectPath(k)
-	if !present {
-		return nil, fmt.Errorf("populate %s: %w", k, fs.ErrNotExist)
+	files := make([]Smudged, len(paths))
+	for i, path := range paths {
+		files[i] = Smudged{k, path}
 	}
-	if overwritten, _, err := checkObject(k, object); err != nil || overwritten {
-		return nil, fmt.Errorf("populate %s: %w", k, cmp.Or(err, ErrOverwritten))
-	}
-	dir, release, err := r.tmpDir(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer release()
+	return r.PopulateAll(ctx, files)
+}
+
+// PopulateAll gives pointer files their content, which must be here. A file that is no longer the pointer it is said to be is left alone. The
+// contents reach the disk before they get into the files: many together, for one sync of the file system costs less than one of each.
+//
+// The entries are what the index must say of the files it replaced, so that git sees them as unmodified. A file that fails does not keep the
+// others from their content.
+func (r *Repo) PopulateAll(ctx context.Context, files []Smudged) ([]gitrepo.IndexEntry, error) {
 	var entries []gitrepo.IndexEntry
-	for _, path := range paths {
-		entry, err := r.populateFile(ctx, dir, k, object, path)
-		if err != nil {
-			return entries, fmt.Errorf("populate %s: %w", path, err)
+	var failed error
+	for len(files) > 0 && ctx.Err() == nil {
+		rest, done, err := r.populateGroup(ctx, files)
+		files, entries, failed = rest, append(entries, done...), cmp.Or(failed, err)
+	}
+	return entries, cmp.Or(failed, ctx.Err())
+}
+
+// populateGroup populates the first of some files, and gives the others.
+func (r *Repo) populateGroup(ctx context.Context, files []Smudged) (rest []Smudged, entries []gitrepo.IndexEntry, failed error) {
+	group, err := r.tmpGroup(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer group.close()
+	var ready []population
+	var paths []string
+	var size int64
+	for rest = files; len(rest) > 0 && len(ready) < groupFiles && size < groupBytes; rest = rest[1:] {
+		p, ok, err := r.prepare(ctx, group.dir, rest[0])
+		switch {
+		case err != nil:
+			failed = cmp.Or(failed, fmt.Errorf("populate %s: %w", rest[0].Path, err))
+		case ok:
+			ready, paths, size = append(ready, p), append(paths, p.tmp), size+p.size
 		}
-		if entry.Path != "" {
+	}
+	lost := group.sync(paths)
+	for _, p := range ready {
+		entry, done, err := gitrepo.IndexEntry{}, false, lost
+		if err == nil {
+			entry, done, err = r.populateFile(ctx, p)
+		} else {
+			_ = os.Remove(p.tmp)
+		}
+		switch {
+		case err != nil:
+			failed = cmp.Or(failed, fmt.Errorf("populate %s: %w", p.Path, err))
+		case done:
 			entries = append(entries, entry)
 		}
 	}
-	return entries, nil
+	return rest, entries, failed
 }
 
-// populateFile is Populate for one path; the zero entry says that it was left alone.
-func (r *Repo) populateFile(ctx context.Context, dir string, k Key, object, path string) (gitrepo.IndexEntry, error) {
-	st, pointer, err := r.readPointer(path)
+// population is a pointer file whose content is ready to take its place.
+type population struct {
+	Smudged
+	pointer []byte       // what the file was when
+	st      gitrepo.Stat // it was seen with this
+	tmp     string
+	size    int64
+}
+
+// prepare makes the file that is to take the place of a pointer; ok is false when none is there.
+func (r *Repo) prepare(ctx context.Context, dir string, f Smudged) (p population, ok bool, err error) {
+	object, present := r.ObjectPath(f.Key)
+	if !present {
+		return p, false, fmt.Errorf("content of %s: %w", f.Key, fs.ErrNotExist)
+	}
+	st, pointer, err := r.readPointer(f.Path)
 	if isGone(err) {
-		return gitrepo.IndexEntry{}, nil
+		return p, false, nil
 	}
 	if err != nil {
-		return gitrepo.IndexEntry{}, err
+		return p, false, err
 	}
-	if named, ok := ParsePointer(pointer); !ok || named != k {
-		return gitrepo.IndexEntry{}, nil
+	if named, ok := ParsePointer(pointer); !ok || named != f.Key {
+		return p, false, nil
 	}
-	tmp, err := r.linkObject(dir, object, st)
-	if err == nil && tmp == "" {
-		tmp, err = r.copyObject(ctx, dir, object, st)
+	if overwritten, _, err := checkObject(f.Key, object); err != nil || overwritten {
+		return p, false, cmp.Or(err, ErrOverwritten)
 	}
-	if err != nil {
-		return gitrepo.IndexEntry{}, err
+	p = population{Smudged: f, pointer: pointer, st: st}
+	p.tmp, err = r.linkObject(dir, object, st)
+	if err == nil && p.tmp == "" {
+		p.tmp, p.size, err = r.copyObject(ctx, dir, object, st)
 	}
-	err = r.replace(path, tmp, st, func(replaced string) bool {
+	return p, err == nil, err
+}
+
+// populateFile puts content that is on disk in the place of its pointer; done is false when the file is another by now.
+func (r *Repo) populateFile(ctx context.Context, p population) (entry gitrepo.IndexEntry, done bool, err error) {
+	err = r.replace(p.Path, p.tmp, p.st, func(replaced string) bool {
 		content, err := os.ReadFile(replaced)
-		return err == nil && bytes.Equal(content, pointer)
+		return err == nil && bytes.Equal(content, p.pointer)
 	})
 	if errors.Is(err, gitrepo.ErrChanged) {
-		return gitrepo.IndexEntry{}, nil
+		return entry, false, nil
 	}
 	if err != nil {
-		return gitrepo.IndexEntry{}, err
+		return entry, false, err
 	}
-	now, err := r.git.Stat(path)
+	now, err := r.git.Stat(p.Path)
 	if err != nil {
-		return gitrepo.IndexEntry{}, err
+		return entry, false, err
 	}
-	old, err := r.headEntry(ctx, path)
+	old, err := r.headEntry(ctx, p.Path)
 	if err != nil {
-		return gitrepo.IndexEntry{}, err
+		return entry, false, err
 	}
 	return gitrepo.IndexEntry{
-		Path:  path,
-		Entry: gitrepo.Entry{Mode: r.gitMode(st, old), Hash: gitrepo.HashBlob(pointer)},
+		Path:  p.Path,
+		Entry: gitrepo.Entry{Mode: r.gitMode(p.st, old), Hash: gitrepo.HashBlob(p.pointer)},
 		Stat:  now,
-	}, nil
+	}, true, nil
 }
 
 // copyObject makes a copy of an object in dir that is to become a file, which now has a pointer's permissions.
-func (r *Repo) copyObject(ctx context.Context, dir, object string, pointer gitrepo.Stat) (string, error) {
+func (r *Repo) copyObject(ctx context.Context, dir, object string, pointer gitrepo.Stat) (tmp string, size int64, err error) {
 	src, err := os.Open(object)
 	if err != nil {
-		return "", err
+		return "", 0, err
 	}
 	defer func() { _ = src.Close() }()
 	st, err := src.Stat()
 	if err != nil {
-		return "", err
+		return "", 0, err
 	}
 	if err := r.Room(st.Size()); err != nil {
-		return "", err
+		return "", 0, err
 	}
-	tmp, _, err := copyIn(ctx, dir, 0o600, src, nil)
-	if err != nil {
-		return "", err
+	if tmp, size, err = copyIn(ctx, dir, 0o600, src, nil); err != nil {
+		return "", 0, err
 	}
 	modified := time.Now().Add(-racyMargin)
-	if err := cmp.Or(syncFile(tmp), os.Chmod(tmp, fs.FileMode(pointer.Mode&0o777|0o200)), os.Chtimes(tmp, modified, modified)); err != nil {
-		return "", errors.Join(err, os.Remove(tmp))
+	if err := cmp.Or(os.Chmod(tmp, fs.FileMode(pointer.Mode&0o777|0o200)), os.Chtimes(tmp, modified, modified)); err != nil {
+		return "", 0, errors.Join(err, os.Remove(tmp))
 	}
-	return tmp, nil
+	return tmp, size, nil
 }
 
 // readPointer reads a file of the work tree that may be a pointer; no content when it is too long for one or no regular file.

@@ -59,6 +59,50 @@ func (r *Repo) tmpDir(ctx context.Context) (dir string, release func(), err erro
 	return dir, lock.unlock, nil
 }
 
+// A tmpGroup is temporary files that become durable together.
+type tmpGroup struct {
+	dir     string
+	opened  *os.File // dir, since before anything was written there: a sync tells of errors since then
+	release func()   // lets git-annex empty dir
+}
+
+// tmpGroup makes an empty group. The caller must call close.
+func (r *Repo) tmpGroup(ctx context.Context) (*tmpGroup, error) {
+	dir, release, err := r.tmpDir(ctx)
+	if err != nil {
+		return nil, err
+	}
+	opened, err := os.Open(dir)
+	if err != nil {
+		release()
+		return nil, fmt.Errorf("open directory of temporary files: %w", err)
+	}
+	return &tmpGroup{dir, opened, release}, nil
+}
+
+func (g *tmpGroup) close() {
+	_ = g.opened.Close()
+	g.release()
+}
+
+// manyPaths is from how many files on one sync of the file system is cheaper than one of each.
+const manyPaths = 64
+
+// sync makes files and directories on the file system of the group durable.
+func (g *tmpGroup) sync(paths []string) error {
+	if len(paths) > manyPaths {
+		if err := syncFileSystem(g.opened); !errors.Is(err, errors.ErrUnsupported) {
+			return err
+		}
+	}
+	for _, path := range paths {
+		if err := syncFile(path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // sweepTmp removes what a process that was killed has left in the directory for temporary files, unless somebody uses it.
 func (r *Repo) sweepTmp() error {
 	dir := filepath.Join(r.dir, "othertmp")
