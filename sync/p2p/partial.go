@@ -204,6 +204,13 @@ func (p *Partial) hash(sum io.Writer, offset int64) (int64, error) {
 	return n, nil
 }
 
+// Write appends content that the caller has of its own, for the next Fill to go on from.
+func (p *Partial) Write(b []byte) (int, error) {
+	n, err := p.file.WriteAt(b, p.size.Load())
+	p.size.Add(int64(n))
+	return n, err
+}
+
 // partialWriter appends to the file, and says so to who follows.
 type partialWriter struct {
 	p    *Partial
@@ -211,8 +218,7 @@ type partialWriter struct {
 }
 
 func (w partialWriter) Write(b []byte) (int, error) {
-	n, err := w.p.file.WriteAt(b, w.p.size.Load())
-	w.p.size.Add(int64(n))
+	n, err := w.p.Write(b)
 	select {
 	case w.more <- struct{}{}:
 	default:

@@ -8,6 +8,9 @@
 // comes in blocks where the holder can, so that a holder may be one that is still receiving it, and this clone another. Large
 // content is brought by several holders at once, where these have all of it over equally good lines.
 //
+// Small content comes into memory, and becomes durable and gets its place together with what else has come. Only what is cut off goes to the
+// temporary file that larger content is received in.
+//
 // It does not decide what is wanted, nor who holds it and at which cost: that is asked, key by key, of Options.Holders. It
 // never writes a location log, never touches the work tree, and never drops content; Options.Event tells when content has
 // come.

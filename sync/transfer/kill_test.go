@@ -4,6 +4,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"strings"
 	"sync"
 	"testing"
 
@@ -37,7 +38,8 @@ func TestKilled(t *testing.T) {
 
 	begin := func() *exec.Cmd {
 		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), "TRANSFER_TEST_GET="+to.dir, "TRANSFER_TEST_FROM="+l.Addr().String(), "TRANSFER_TEST_KEY="+key.String(), "GORACE=atexit_sleep_ms=0")
+		cmd.Env = append(os.Environ(), "TRANSFER_TEST_GET="+to.dir, "TRANSFER_TEST_FROM="+l.Addr().String(), "GORACE=atexit_sleep_ms=0")
+		cmd.Stdin = strings.NewReader(key.String())
 		cmd.Stderr = os.Stderr
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)

@@ -1,12 +1,15 @@
 package transfer_test
 
 import (
+	"bufio"
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
+	"sync/atomic"
 	"testing"
 
 	"github.com/git-arbor/arbor/sync/annex"
@@ -15,10 +18,11 @@ import (
 	"github.com/git-arbor/arbor/sync/transfer"
 )
 
-// TestMain lets the test program be a process that can be killed: it gets one key into a repository from an address.
+// TestMain lets the test program be a process that can be killed: it gets the keys that it reads, one a line, into a repository from an address, and
+// writes those that have come.
 func TestMain(m *testing.M) {
 	if dir := os.Getenv("TRANSFER_TEST_GET"); dir != "" {
-		if err := get(dir, os.Getenv("TRANSFER_TEST_FROM"), os.Getenv("TRANSFER_TEST_KEY")); err != nil {
+		if err := get(dir, os.Getenv("TRANSFER_TEST_FROM"), os.Stdin); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -31,13 +35,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func get(dir, address, wanted string) error {
+func get(dir, address string, wanted io.Reader) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	key, err := annex.ParseKey(wanted)
-	if err != nil {
-		return err
-	}
 	git, err := gitrepo.Open(ctx, dir)
 	if err != nil {
 		return err
@@ -46,6 +46,17 @@ func get(dir, address, wanted string) error {
 	if err != nil {
 		return err
 	}
+	var all []transfer.Job
+	lines := bufio.NewScanner(wanted)
+	for lines.Scan() {
+		key, err := annex.ParseKey(lines.Text())
+		if err != nil {
+			return err
+		}
+		all = append(all, transfer.Job{Key: key})
+	}
+	var missing atomic.Int64
+	missing.Store(int64(len(all)))
 	q := transfer.New(transfer.Options{
 		Repo:    repo,
 		Holders: each(func(annex.Key) []transfer.Holder { return []transfer.Holder{{Clone: "a"}} }),
@@ -57,13 +68,17 @@ func get(dir, address, wanted string) error {
 			return p2p.NewClient(ctx, conn, p2p.ClientOptions{Self: "client", Greeted: true})
 		},
 		Event: func(e transfer.Event) {
-			if e.State == transfer.Present {
+			if e.State != transfer.Present {
+				return
+			}
+			fmt.Println(e.Job.Key)
+			if missing.Add(-1) == 0 {
 				cancel()
 			}
 		},
 		Log: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	})
-	q.Add(transfer.Job{Key: key})
+	q.Add(all...)
 	_ = q.Run(ctx)
 	return nil
 }

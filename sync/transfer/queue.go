@@ -8,8 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/git-arbor/arbor/sync/annex"
 	"github.com/git-arbor/arbor/sync/p2p"
 	"github.com/git-arbor/arbor/sync/remote"
@@ -114,6 +112,9 @@ type Queue struct {
 	full      time.Time // nothing begins before: the disk was full
 	paused    bool
 	workers   map[*worker]struct{}
+	running   sync.WaitGroup // workers, and the placer
+	placer    placer
+	placing   map[*transfer]struct{} // whose content has come, and is about to be in place
 	swarms    []*joint // of the contents that several holders may bring, the oldest first
 }
 
@@ -144,6 +145,7 @@ func New(o Options) *Queue {
 		jobs:    map[annex.Key]*job{},
 		holders: map[string]*holder{},
 		workers: map[*worker]struct{}{},
+		placing: map[*transfer]struct{}{},
 	}
 }
 
@@ -225,6 +227,9 @@ func (q *Queue) Running() []Event {
 			running = append(running, t.event(Running))
 		}
 	}
+	for t := range q.placing {
+		running = append(running, t.event(Running))
+	}
 	return running
 }
 
@@ -245,15 +250,14 @@ var (
 // Run works the queue off until ctx ends, and waits for everything it started. It gives ctx's error. It must run once.
 func (q *Queue) Run(ctx context.Context) error {
 	defer q.closeSessions()
-	var workers errgroup.Group
-	defer workers.Wait() //nolint:errcheck // workers have no error
+	defer q.running.Wait()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(context.Canceled)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		q.decide()
-		next := q.start(ctx, &workers)
+		next := q.start(ctx)
 		timer.Reset(next)
 		select {
 		case <-ctx.Done():

@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -58,11 +60,29 @@ func TestWhatIsHereIsPresent(t *testing.T) {
 	q.awaitPresent(t, 1)
 }
 
+// heard keeps what a peer is told in a session.
+type heard struct {
+	net.Conn
+	mu   *sync.Mutex
+	text *strings.Builder
+}
+
+func (h heard) Read(b []byte) (int, error) {
+	n, err := h.Conn.Read(b)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.text.Write(b[:n])
+	return n, err
+}
+
 // TestSmallBeforeLarge: with one session, order is all there is.
 func TestSmallBeforeLarge(t *testing.T) {
 	from, to := newClone(t), newClone(t)
 	keys := from.put(t, random(3<<20, 1), random(2000, 2), random(2<<20, 3), random(1000, 4), random(3000, 5), random(4<<20, 6))
-	n := newNetwork(t, map[string]peer{"a": honest(from, p2p.Limits{})})
+	serve := honest(from, p2p.Limits{})
+	var mu sync.Mutex
+	var asked strings.Builder
+	n := newNetwork(t, map[string]peer{"a": func(ctx context.Context, conn net.Conn) { serve(ctx, heard{conn, &mu, &asked}) }})
 	q := startQueue(t, transfer.Options{Repo: to.Repo, Holders: each(n.holders), Open: n.dial, Slots: 1})
 	q.SetPaused(true)
 	wanted := jobs(keys...)
@@ -70,10 +90,12 @@ func TestSmallBeforeLarge(t *testing.T) {
 	q.Add(wanted...)
 	q.SetPaused(false)
 	q.awaitPresent(t, len(keys))
-	var order []annex.Key
-	for _, e := range q.told(transfer.Present) {
-		order = append(order, e.Job.Key)
-	}
+	to.check(t, keys...)
+	mu.Lock()
+	defer mu.Unlock()
+	order := slices.SortedFunc(slices.Values(keys), func(a, b annex.Key) int {
+		return strings.Index(asked.String(), a.String()) - strings.Index(asked.String(), b.String())
+	})
 	want := []annex.Key{keys[5], keys[3], keys[1], keys[4], keys[2], keys[0]}
 	if !slices.Equal(order, want) {
 		t.Errorf("order %v, want %v", order, want)

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/git-arbor/arbor/sync/annex"
 	"github.com/git-arbor/arbor/sync/p2p"
 )
@@ -309,7 +307,7 @@ func (q *Queue) offer(j *job, local bool, holders []Holder, now time.Time) {
 }
 
 // start begins as many workers as holders, jobs and slots allow. It gives the time until something must be looked at again.
-func (q *Queue) start(ctx context.Context, workers *errgroup.Group) time.Duration {
+func (q *Queue) start(ctx context.Context) time.Duration {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	now := time.Now()
@@ -322,10 +320,7 @@ func (q *Queue) start(ctx context.Context, workers *errgroup.Group) time.Duratio
 		}
 		for range q.missing(h) {
 			w, ctx := q.newWorker(ctx, h)
-			workers.Go(func() error {
-				w.run(ctx)
-				return nil
-			})
+			q.running.Go(func() { w.run(ctx) })
 		}
 	}
 	if q.full.After(now) {

@@ -32,9 +32,9 @@ type worker struct {
 type arrival struct {
 	*job
 	*transfer
-	partial *p2p.Partial
-	offset  int64 // bytes that were here before
-	unsaved error // why bytes that came could not be stored
+	partial *p2p.Partial // nil: it comes into memory
+	offset  int64        // bytes that were here before
+	unsaved error        // why bytes that came could not be stored
 }
 
 // newWorker makes a worker, and the context to run it in. The queue's mutex is held.
@@ -171,6 +171,10 @@ func (w *worker) getAll(ctx context.Context) {
 		}
 		a := asked[0]
 		asked = asked[1:]
+		if a.partial == nil {
+			w.getSmall(ctx, a)
+			continue
+		}
 		w.finish(ctx, a, a.partial.Fill(ctx, func(dst io.Writer) error {
 			_, err := w.client.Next(ctx, w.meter(a, dst))
 			return err
@@ -189,7 +193,7 @@ func (w *worker) next(ctx context.Context, onlySmall bool) *arrival {
 			w.finish(ctx, a, err)
 			continue
 		}
-		if a.partial.Complete() { // killed between the last byte and the placing
+		if a.partial != nil && a.partial.Complete() { // killed between the last byte and the placing
 			w.finish(ctx, a, a.partial.Fill(ctx, func(io.Writer) error { return nil }))
 			continue
 		}
@@ -210,15 +214,17 @@ func (w *worker) nextJob(onlySmall bool) *arrival {
 	return &arrival{job: j, transfer: &transfer{job: j.Job, from: from}}
 }
 
-// prepare opens the temporary file, and sees that there is room for the rest.
+// prepare opens the temporary file, where one is needed, and sees that there is room for the rest.
 func (w *worker) prepare(a *arrival) error {
-	var err error
-	if a.partial, err = p2p.OpenPartial(w.q.o.Repo, a.Key, w.h.clone); err != nil {
-		a.unsaved = err
-		return err
+	if w.h.clone == here || !w.q.inMemory(a.job) {
+		var err error
+		if a.partial, err = p2p.OpenPartial(w.q.o.Repo, a.Key, w.h.clone); err != nil {
+			a.unsaved = err
+			return err
+		}
+		a.partial.Show(a.File)
+		a.offset = a.partial.Size()
 	}
-	a.partial.Show(a.File)
-	a.offset = a.partial.Size()
 	a.meter.Start(a.offset, time.Now())
 	size, sized := a.Key.Size()
 	if sized {
@@ -258,8 +264,8 @@ func (w *worker) release(a *arrival) {
 		a.partial.Close()
 	}
 	w.q.mu.Lock()
-	w.transfers = slices.DeleteFunc(w.transfers, func(t *transfer) bool { return t == a.transfer })
-	w.checked = time.Time{}
+	w.drop(a.transfer)
+	delete(w.q.placing, a.transfer)
 	a.cancel = nil
 	a.running = false
 	if !a.isSmall() {
@@ -270,6 +276,12 @@ func (w *worker) release(a *arrival) {
 	if discard {
 		w.q.forget(a.Key)
 	}
+}
+
+// drop takes a transfer from those under way. The queue's mutex is held.
+func (w *worker) drop(t *transfer) {
+	w.transfers = slices.DeleteFunc(w.transfers, func(other *transfer) bool { return other == t })
+	w.checked = time.Time{}
 }
 
 // putBack returns a job that was not done, nobody being to blame.
@@ -287,12 +299,8 @@ func (w *worker) finish(ctx context.Context, a *arrival, err error) {
 	broken := w.client != nil && w.client.Err() != nil
 	switch {
 	case err == nil:
-		w.release(a)
 		w.used = true
-		q.mu.Lock()
-		w.h.failure = failure{}
-		q.mu.Unlock()
-		q.present(a.job, w.h.clone)
+		w.arrived(a)
 		return
 	case ctx.Err() != nil && !errors.Is(context.Cause(ctx), errSlow), errors.Is(err, errCancelled):
 		w.putBack(a)
@@ -307,7 +315,23 @@ func (w *worker) finish(ctx context.Context, a *arrival, err error) {
 		w.putBack(a)
 		return
 	}
+	if w.failed(a, err) && broken {
+		w.holderFailed()
+	}
+}
 
+// arrived ends a job whose content is in place.
+func (w *worker) arrived(a *arrival) {
+	w.release(a)
+	w.q.mu.Lock()
+	w.h.failure = failure{}
+	w.q.mu.Unlock()
+	w.q.present(a.job, w.h.clone)
+}
+
+// failed has a job tried again, after a while or by another. It says whether the holder is to blame.
+func (w *worker) failed(a *arrival, err error) (blame bool) {
+	q := w.q
 	state := Failed
 	if p2p.IsDiskFull(err) {
 		state = NoRoom
@@ -337,14 +361,12 @@ func (w *worker) finish(ctx context.Context, a *arrival, err error) {
 		}
 		a.failed[w.h.clone] = failed
 	}
-	blame := broken && a.unsaved == nil && state == Failed && !lied && !errors.Is(err, errBelow)
+	blame = a.unsaved == nil && state == Failed && !lied && !errors.Is(err, errBelow)
 	q.reconsider(a.job)
 	q.mu.Unlock()
 	q.o.Log.Info("content did not come", "key", a.Key, "clone", w.h.clone, "err", err)
 	if !errors.Is(err, p2p.ErrBusy) {
 		q.o.Event(e)
 	}
-	if blame {
-		w.holderFailed()
-	}
+	return blame
 }
