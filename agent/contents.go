@@ -388,20 +388,20 @@ func (c *clone) populate(ctx context.Context) error {
 	if len(c.want.behind) == 0 || c.side.unfinished != "" {
 		return nil
 	}
-	var index []gitrepo.IndexEntry
-	var failed error
+	var files []annex.Smudged
 	for k, paths := range c.want.behind {
-		entries, err := c.annex.Populate(ctx, k, slices.Sorted(maps.Keys(paths)))
-		index = append(index, entries...)
-		if errors.Is(err, annex.ErrOverwritten) {
-			c.want.altered[k] = ""
-			continue
+		for _, path := range slices.Sorted(maps.Keys(paths)) {
+			files = append(files, annex.Smudged{Key: k, Path: path})
 		}
-		if err != nil {
-			failed = fmt.Errorf("give %q their content: %w", slices.Sorted(maps.Keys(paths)), err)
-			break
-		}
-		delete(c.want.behind, k)
+	}
+	index, overwritten, failed := c.annex.PopulateAll(ctx, files)
+	if failed != nil {
+		failed = fmt.Errorf("give files their content: %w", failed)
+	} else {
+		maps.DeleteFunc(c.want.behind, func(k annex.Key, _ map[string]bool) bool { return !slices.Contains(overwritten, k) })
+	}
+	for _, k := range overwritten {
+		c.want.altered[k] = ""
 	}
 	c.remember(index)
 	return errors.Join(failed, c.refreshEntries(ctx, index))

@@ -68,6 +68,8 @@ func (c *clone) renamed(ctx context.Context, path string, seen, now gitrepo.Stat
 		return
 	}
 	if proven, err := c.git.IndexProves(path, e, seen); err == nil && proven { // else git looks at it anyhow
-		c.refreshEntries(ctx, []gitrepo.IndexEntry{{Path: path, Entry: e, Stat: now}})
+		if err := c.refreshEntries(ctx, []gitrepo.IndexEntry{{Path: path, Entry: e, Stat: now}}); err != nil {
+			c.agenda.in(taskRetry, retryDelay)
+		}
 	}
 }

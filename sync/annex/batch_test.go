@@ -61,7 +61,7 @@ func runGetter() error {
 		if _, err := r.Record(ctx, here); err != nil {
 			return err
 		}
-		if _, err := r.PopulateAll(ctx, files); err != nil {
+		if _, _, err := r.PopulateAll(ctx, files); err != nil {
 			return err
 		}
 		if _, err := fmt.Println(group); err != nil {
@@ -193,7 +193,7 @@ func TestPopulateAllGoesOn(t *testing.T) {
 	if err := b.Place(); err != nil {
 		t.Fatal(err)
 	}
-	entries, err := r.PopulateAll(t.Context(), files)
+	entries, _, err := r.PopulateAll(t.Context(), files)
 	if !errors.Is(err, os.ErrNotExist) || len(entries) != getterGroup-1 {
 		t.Errorf("PopulateAll: %d entries, %v", len(entries), err)
 	}

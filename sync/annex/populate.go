@@ -26,45 +26,61 @@ const (
 	groupBytes = 256 << 20 // and of how many bytes, at most, unless it is one file
 )
 
-// Populate gives the pointer files among paths their content, which must be here, as PopulateAll does.
+// Populate gives the pointer files among paths their content, which must be here, as PopulateAll does. It is ErrOverwritten when the content was
+// overwritten.
 func (r *Repo) Populate(ctx context.Context, k Key, paths []string) ([]gitrepo.IndexEntry, error) {
 	files := make([]Smudged, len(paths))
 	for i, path := range paths {
 		files[i] = Smudged{k, path}
 	}
-	return r.PopulateAll(ctx, files)
+	entries, overwritten, err := r.PopulateAll(ctx, files)
+	if err == nil && len(overwritten) > 0 {
+		err = fmt.Errorf("populate %s: %w", k, ErrOverwritten)
+	}
+	return entries, err
 }
 
-// PopulateAll gives pointer files their content, which must be here. A file that is no longer the pointer it is said to be is left alone. The
-// contents reach the disk before they get into the files: many together, for one sync of the file system costs less than one of each.
+// PopulateAll gives pointer files their content, which must be here. A file that is no longer the pointer it is said to be is left alone, and so are
+// those of contents that were overwritten. The contents reach the disk before they get into the files: many together, for one sync of the
+// file system costs less than one of each.
 //
 // The entries are what the index must say of the files it replaced, so that git sees them as unmodified. A file that fails does not keep the
 // others from their content.
-func (r *Repo) PopulateAll(ctx context.Context, files []Smudged) ([]gitrepo.IndexEntry, error) {
-	var entries []gitrepo.IndexEntry
-	var failed error
+func (r *Repo) PopulateAll(ctx context.Context, files []Smudged) (entries []gitrepo.IndexEntry, overwritten []Key, err error) {
 	for len(files) > 0 && ctx.Err() == nil {
-		rest, done, err := r.populateGroup(ctx, files)
-		files, entries, failed = rest, append(entries, done...), cmp.Or(failed, err)
+		g := &populating{repo: r, files: files}
+		failed := g.run(ctx)
+		files, entries, overwritten, err = g.files, append(entries, g.entries...), append(overwritten, g.overwritten...), cmp.Or(err, failed)
 	}
-	return entries, cmp.Or(failed, ctx.Err())
+	return entries, overwritten, cmp.Or(err, ctx.Err())
 }
 
-// populateGroup populates the first of some files, and gives the others.
-func (r *Repo) populateGroup(ctx context.Context, files []Smudged) (rest []Smudged, entries []gitrepo.IndexEntry, failed error) {
-	group, err := r.tmpGroup(ctx)
+// populating populates the first of some files.
+type populating struct {
+	repo        *Repo
+	files       []Smudged // that are left
+	entries     []gitrepo.IndexEntry
+	overwritten []Key
+}
+
+func (g *populating) run(ctx context.Context) (failed error) {
+	group, err := g.repo.tmpGroup(ctx)
 	if err != nil {
-		return nil, nil, err
+		g.files = nil
+		return err
 	}
 	defer group.close()
 	var ready []population
 	var paths []string
 	var size int64
-	for rest = files; len(rest) > 0 && len(ready) < groupFiles && size < groupBytes; rest = rest[1:] {
-		p, ok, err := r.prepare(ctx, group.dir, rest[0])
+	for ; len(g.files) > 0 && len(ready) < groupFiles && size < groupBytes; g.files = g.files[1:] {
+		f := g.files[0]
+		p, ok, err := g.repo.prepare(ctx, group.dir, f)
 		switch {
+		case errors.Is(err, ErrOverwritten):
+			g.overwritten = append(g.overwritten, f.Key)
 		case err != nil:
-			failed = cmp.Or(failed, fmt.Errorf("populate %s: %w", rest[0].Path, err))
+			failed = cmp.Or(failed, fmt.Errorf("populate %s: %w", f.Path, err))
 		case ok:
 			ready, paths, size = append(ready, p), append(paths, p.tmp), size+p.size
 		}
@@ -73,7 +89,7 @@ func (r *Repo) populateGroup(ctx context.Context, files []Smudged) (rest []Smudg
 	for _, p := range ready {
 		entry, done, err := gitrepo.IndexEntry{}, false, lost
 		if err == nil {
-			entry, done, err = r.populateFile(ctx, p)
+			entry, done, err = g.repo.populateFile(ctx, p)
 		} else {
 			_ = os.Remove(p.tmp)
 		}
@@ -81,10 +97,10 @@ func (r *Repo) populateGroup(ctx context.Context, files []Smudged) (rest []Smudg
 		case err != nil:
 			failed = cmp.Or(failed, fmt.Errorf("populate %s: %w", p.Path, err))
 		case done:
-			entries = append(entries, entry)
+			g.entries = append(g.entries, entry)
 		}
 	}
-	return rest, entries, failed
+	return failed
 }
 
 // population is a pointer file whose content is ready to take its place.
