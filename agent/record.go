@@ -200,6 +200,9 @@ func (c *clone) record(ctx context.Context) error {
 			return err
 		}
 	}
+	c.want.records = slices.DeleteFunc(c.want.records, func(l annex.Location) bool { // git-annex may have dropped it meanwhile
+		return l.Present && l.UUID == c.id && !c.annex.Has(l.Key)
+	})
 	locations := c.want.told
 	if len(c.want.records) > 0 && !c.leftToOthers() {
 		locations = append(locations, c.want.records...)

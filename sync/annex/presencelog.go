@@ -99,10 +99,10 @@ func (log *presenceLog) set(uuid string, s status, now time.Time) bool {
 	return true
 }
 
-// saysAfter reports whether the newest line of a repository is of a later second than at.
-func (log *presenceLog) saysAfter(uuid string, at time.Time) bool {
+// saysSince reports whether the newest line of a repository is of the second of at, or of a later one.
+func (log *presenceLog) saysSince(uuid string, at time.Time) bool {
 	i, found := log.find(uuid)
-	return found && log.lines[i].clock.compare(clock{known: true, seconds: at.Unix() + 1}) >= 0
+	return found && log.lines[i].clock.compare(clock{known: true, seconds: at.Unix()}) >= 0
 }
 
 // find gives the place of a repository's line, or that where it is to be.

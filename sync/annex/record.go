@@ -20,8 +20,8 @@ type Location struct {
 	Key     Key
 	UUID    string
 	Present bool
-	// Told is when the repository itself has said so, by its own clock, for news that somebody else writes down: what the log says of a later
-	// time stands. It is zero for what is written by whoever knows it.
+	// Told is when the repository itself has said so, by its own clock, for news that somebody else writes down: what the log says of the same
+	// second or of a later one stands. It is zero for what is written by whoever knows it.
 	Told time.Time
 }
 
@@ -51,7 +51,7 @@ func (r *Repo) Record(ctx context.Context, locations []Location) (gitrepo.Hash, 
 				switch {
 				case l.Told.IsZero():
 					news = log.set(l.UUID, s, now) || news
-				case !log.saysAfter(l.UUID, l.Told):
+				case !log.saysSince(l.UUID, l.Told):
 					news = log.set(l.UUID, s, l.Told) || news
 				}
 			}

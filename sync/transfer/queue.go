@@ -115,7 +115,7 @@ type Queue struct {
 	running   sync.WaitGroup // workers, and the placer
 	placer    placer
 	placing   map[*transfer]struct{} // whose content has come, and is about to be in place
-	swarms    []*joint // of the contents that several holders may bring, the oldest first
+	swarms    []*joint               // of the contents that several holders may bring, the oldest first
 }
 
 // New makes an empty queue.
