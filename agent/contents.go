@@ -18,31 +18,32 @@ import (
 
 // contents are the annexed contents that the clone's files name and that are not here.
 type contents struct {
-	missing   map[annex.Key]bool            // what files name and is not here
-	behind    map[annex.Key]map[string]bool // files that are pointers still though their content is here
-	urgent    map[annex.Key]bool            // missing, and wanted first by the person
-	held      map[annex.Key]bool            // missing, and not to be transferred for now
-	dropped   map[annex.Key]bool            // held, because the person has dropped them
-	spare     map[annex.Key]bool            // missing, and not wanted here
-	surplus   map[annex.Key]bool            // here, and not wanted any more
-	unproven  map[annex.Key]bool            // surplus of which there were not enough other copies when it was last tried
-	kept      map[annex.Key]bool            // not wanted, but the person has asked for them
-	altered   map[annex.Key]string          // may have been overwritten, each with a file that may be its object
-	dropping  bool                          // surplus is being dropped
-	seen      gitrepo.Hash                  // the git-annex branch as lookAtContents has seen it last
-	paused    *devices                      // with which no contents are exchanged
-	requeued  bool                          // the queue is not as it was last shown
-	refresh   bool                          // who holds what has changed
-	redraw    bool                          // the map may have changed
-	edges     []signal.Edge                 // what the others were told of getting contents from them
-	online    []string                      // clones that came online
-	records   []annex.Location              // not yet in the location log
-	told      []annex.Location              // likewise, of what peers have told for this clone to write it down
-	untold    []annex.Key                   // contents that have come and that the peers were not told of
-	toUpload  map[annex.Key]bool            // that a remote lacks, and nobody has decided who puts it there
-	replan    bool                          // that is to be decided anew for all
-	recordDue bool
-	copies    *copies
+	missing    map[annex.Key]bool            // what files name and is not here
+	behind     map[annex.Key]map[string]bool // files that are pointers still though their content is here
+	urgent     map[annex.Key]bool            // missing, and wanted first by the person
+	held       map[annex.Key]bool            // missing, and not to be transferred for now
+	dropped    map[annex.Key]bool            // held, because the person has dropped them
+	spare      map[annex.Key]bool            // missing, and not wanted here
+	surplus    map[annex.Key]bool            // here, and not wanted any more
+	unproven   map[annex.Key]bool            // surplus of which there were not enough other copies when it was last tried
+	kept       map[annex.Key]bool            // not wanted, but the person has asked for them
+	altered    map[annex.Key]string          // may have been overwritten, each with a file that may be its object
+	dropping   bool                          // surplus is being dropped
+	seen       gitrepo.Hash                  // the git-annex branch as lookAtContents has seen it last
+	forgetting bool                          // git-annex is about to rewrite the git-annex branch (git annex forget)
+	paused     *devices                      // with which no contents are exchanged
+	requeued   bool                          // the queue is not as it was last shown
+	refresh    bool                          // who holds what has changed
+	redraw     bool                          // the map may have changed
+	edges      []signal.Edge                 // what the others were told of getting contents from them
+	online     []string                      // clones that came online
+	records    []annex.Location              // not yet in the location log
+	told       []annex.Location              // likewise, of what peers have told for this clone to write it down
+	untold     []annex.Key                   // contents that have come and that the peers were not told of
+	toUpload   map[annex.Key]bool            // that a remote lacks, and nobody has decided who puts it there
+	replan     bool                          // that is to be decided anew for all
+	recordDue  bool
+	copies     *copies
 
 	unrecorded time.Time // since when there is something to be recorded
 	newest     time.Time // when the newest of it came

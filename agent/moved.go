@@ -15,8 +15,16 @@ func (c *clone) lookAtContents(ctx context.Context) error {
 		return nil
 	}
 	head, err := c.annex.BranchHead()
+	if err == nil {
+		c.want.forgetting, err = c.annex.ForgettingHere()
+	}
 	if err != nil {
 		return fmt.Errorf("read git-annex branch: %w", err)
+	}
+	if c.want.forgetting { // the branch is another in a moment
+		c.side.moved = true
+		c.agenda.in(taskRetry, retryDelay)
+		return nil
 	}
 	from := c.want.seen
 	if from.IsZero() {

@@ -171,8 +171,17 @@ func (c *clone) leftToOthers() bool {
 }
 
 // record merges the git-annex branches that have arrived and writes where contents are, all in one go: a burst of contents, and one content
-// that comes to many clones, is one commit.
+// that comes to many clones, is one commit. It waits for a git annex forget that is at work.
 func (c *clone) record(ctx context.Context) error {
+	err := c.mergeAndRecord(ctx)
+	if errors.Is(err, annex.ErrForgetting) {
+		c.agenda.in(taskRecord, retryDelay)
+		return nil
+	}
+	return err
+}
+
+func (c *clone) mergeAndRecord(ctx context.Context) error {
 	old, err := c.annex.BranchHead()
 	if err != nil {
 		return fmt.Errorf("read git-annex branch: %w", err)
@@ -203,15 +212,13 @@ func (c *clone) record(ctx context.Context) error {
 	c.want.records = slices.DeleteFunc(c.want.records, func(l annex.Location) bool { // git-annex may have dropped it meanwhile
 		return l.Present && l.UUID == c.id && !c.annex.Has(l.Key)
 	})
-	locations := c.want.told
-	if len(c.want.records) > 0 && !c.leftToOthers() {
-		locations = append(locations, c.want.records...)
-		c.want.records = nil
+	left := c.want.records
+	if len(left) > 0 && !c.leftToOthers() {
+		left = nil
 	}
-	if len(locations) > 0 {
+	if locations := slices.Concat(c.want.told, c.want.records[len(left):]); len(locations) > 0 {
 		merged := head
 		if head, err = c.annex.Record(ctx, locations); err != nil {
-			c.want.records = append(c.want.records, locations...)
 			return fmt.Errorf("write location log: %w", err)
 		}
 		if head != merged {
@@ -219,8 +226,8 @@ func (c *clone) record(ctx context.Context) error {
 			c.agenda.in(taskPublish, publishDelay)
 		}
 	}
-	c.want.told = nil
-	if len(c.want.records) == 0 {
+	c.want.records, c.want.told = left, nil
+	if len(left) == 0 {
 		c.want.unrecorded = time.Time{}
 	}
 	if head != old {

@@ -166,6 +166,9 @@ func (c *clone) vector() (signal.Vector, error) {
 	}
 	v.Refs = signal.RefsDigest(counted)
 	v.Annex = signal.Hash(refs[annexBranch])
+	if c.want.forgetting {
+		v.Annex = signal.Hash(c.want.seen)
+	}
 	for _, cand := range c.agent.candidates() {
 		v.Links = append(v.Links, signal.Link(cand))
 	}
@@ -313,10 +316,14 @@ func (c *clone) known(ctx context.Context, p *peer, ref string, h gitrepo.Hash) 
 
 // arrive notes that a commit is complete here and waits to be merged.
 func (c *clone) arrive(ctx context.Context, ref string, h gitrepo.Hash, from string) {
-	c.peers.arrived(ref, h, from)
 	if ref != annexBranch {
+		c.peers.arrived(ref, h, from)
 		return
 	}
+	if unfinished, err := c.annex.Forgetting(h); err != nil || unfinished { // where it comes from there is another soon
+		return
+	}
+	c.peers.arrived(ref, h, from)
 	delay := gatherDelay
 	if ours, err := c.git.Ref(ref); err == nil {
 		if ahead, err := c.git.IsAncestor(ctx, ours, h); err == nil && ahead { // there is nothing to merge it with

@@ -12,7 +12,8 @@ import (
 
 // Merge merges other clones' git-annex branches into this one's by union. Clones that merge the same commits get the same commit. changed are
 // the keys whose location logs differ from before. What was forgotten in one of them (`git annex forget`) is forgotten. Heads whose history was rewritten
-// in a way that is not known are left out, and make the error a *Refused, after the others were merged.
+// in a way that is not known are left out, and make the error a *Refused, after the others were merged. It is ErrForgetting while git-annex rewrites
+// the branch.
 func (r *Repo) Merge(ctx context.Context, heads []gitrepo.Hash) (head gitrepo.Hash, changed []Key, err error) {
 	unlock, err := r.lockBranch(ctx)
 	if err != nil {

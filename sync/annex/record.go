@@ -1,6 +1,7 @@
 package annex
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,7 +27,7 @@ type Location struct {
 }
 
 // Record writes all locations, in their order, to the location log in one commit of the git-annex branch and gives the branch's commit, which is
-// the old one when nothing is news. It leaves out news of what is not named by a UUID.
+// the old one when nothing is news. It is ErrForgetting while git-annex rewrites the branch. It leaves out news of what is not named by a UUID.
 func (r *Repo) Record(ctx context.Context, locations []Location) (gitrepo.Hash, error) {
 	return r.commit(ctx, func(e *edit) error {
 		now := time.Now()
@@ -108,6 +109,9 @@ func (r *Repo) commit(ctx context.Context, change func(*edit) error) (gitrepo.Ha
 
 // settle brings into the branch what must be there before anything else is committed.
 func (r *Repo) settle(ctx context.Context) error {
+	if forgetting, err := r.ForgettingHere(); err != nil || forgetting {
+		return cmp.Or(err, ErrForgetting)
+	}
 	if err := r.commitJournal(ctx); err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/git-arbor/arbor/sync/gitrepo"
 	"github.com/git-arbor/arbor/sync/wanted"
@@ -113,6 +114,57 @@ func (r *Repo) Superseded(head gitrepo.Hash) (bool, error) {
 	}
 	more := func(line string) bool { return !slices.Contains(own, line) }
 	return !slices.Equal(own, theirs) && !slices.ContainsFunc(theirs, more), nil
+}
+
+// ErrForgetting says that git-annex is about to rewrite the history of its branch: wait for that.
+var ErrForgetting = errors.New("git annex forget is at work")
+
+// forgettingPatience is how long git-annex is given to rewrite the history of its branch once it has noted that it will. It takes a second for
+// 100,000 keys; but it may have been killed.
+const forgettingPatience = 30 * time.Second
+
+// Forgetting says whether the git-annex branch at a commit is about to be rewritten: `git annex forget` notes that in transitions.log, on top of the
+// history that is to go, before it makes the new one. Who merged that commit would take it for rewritten, and so keep the old history.
+func (r *Repo) Forgetting(head gitrepo.Hash) (bool, error) {
+	if head.IsZero() {
+		return false, nil
+	}
+	c, err := r.git.Commit(head)
+	if err != nil {
+		return false, fmt.Errorf("read git-annex branch: %w", err)
+	}
+	now, err := r.branch.transitions(head)
+	if err != nil || len(now) == 0 {
+		return false, err
+	}
+	for _, parent := range c.Parents {
+		before, err := r.branch.transitions(parent)
+		if err != nil {
+			return false, err
+		}
+		if !slices.Equal(before, now) {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// ForgettingHere says whether git-annex is about to rewrite the history of the branch of this clone.
+func (r *Repo) ForgettingHere() (bool, error) {
+	st, err := os.Lstat(filepath.Join(r.branch.journal, journalFile(transitionsLog)))
+	if err == nil && time.Since(st.ModTime()) < forgettingPatience {
+		return true, nil
+	}
+	head, err := r.branch.ref(branchRef)
+	if err != nil {
+		return false, err
+	}
+	forgetting, err := r.Forgetting(head)
+	if err != nil || !forgetting {
+		return false, err
+	}
+	c, err := r.git.Commit(head)
+	return err == nil && time.Since(c.Committer.When) < forgettingPatience, err
 }
 
 // dropDead takes the lines of dead repositories out of the log at path, as far as git-annex does.

@@ -161,3 +161,41 @@ func testForgetTwice(t *testing.T) {
 		t.Errorf("Merge of what was rewritten in another way: %s, %v", head, err)
 	}
 }
+
+// TestForgetHalfway looks at the branch as git annex forget leaves it for a moment: what is to be forgotten is noted, and still there.
+func TestForgetHalfway(t *testing.T) { annextest.Each(t, testForgetHalfway) }
+
+func testForgetHalfway(t *testing.T) {
+	r := newAnnex(t)
+	dir := r.git.Dir()
+	record(t, r, Location{Key: keyOf(t, 1), UUID: uuidB, Present: true})
+	run(t, dir, "git", "config", "core.logAllRefUpdates", "always")
+	run(t, dir, "git-annex", "forget", "-q", "--force")
+	rewritten := mustHead(t, r)
+	halfway, err := gitrepo.ParseHash(strings.TrimSpace(run(t, dir, "git", "rev-parse", "git-annex@{1}")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	is := func(head gitrepo.Hash, want, here bool) {
+		t.Helper()
+		if got, err := r.Forgetting(head); err != nil || got != want {
+			t.Errorf("about to be rewritten at %s: %v, %v", head, got, err)
+		}
+		if got, err := r.ForgettingHere(); err != nil || got != here {
+			t.Errorf("about to be rewritten here: %v, %v", got, err)
+		}
+	}
+	is(rewritten, false, false)
+	run(t, dir, "git", "update-ref", branchRef, halfway.String())
+	is(halfway, true, true)
+	news := []Location{{Key: keyOf(t, 2), UUID: uuidB, Present: true}}
+	if _, err := r.Record(t.Context(), news); !errors.Is(err, ErrForgetting) || mustHead(t, r) != halfway {
+		t.Errorf("it was recorded on top of what is to be forgotten: %v", err)
+	}
+	if _, _, err := r.Merge(t.Context(), []gitrepo.Hash{rewritten}); !errors.Is(err, ErrForgetting) {
+		t.Errorf("it was merged with what is to be forgotten: %v", err)
+	}
+	run(t, dir, "git", "update-ref", branchRef, rewritten.String())
+	is(rewritten, false, false)
+	is(record(t, r, news...), false, false)
+}
