@@ -253,13 +253,13 @@ func (c *clone) keyOf(e gitrepo.Entry) (annex.Key, bool) {
 	return annex.EntryKey(c.git, e)
 }
 
-// contentOf names the object file that a checkout places instead of a pointer.
+// contentOf names the object file that a checkout places a copy of instead of a pointer.
 func (c *clone) contentOf(_ string, e gitrepo.Entry) (string, bool) {
 	if !e.Mode.IsRegular() {
 		return "", false
 	}
 	k, ok := c.keyOf(e)
-	if !ok {
+	if !ok || c.annex.ThinFiles() { // which are no copies
 		return "", false
 	}
 	return c.annex.ObjectPath(k)

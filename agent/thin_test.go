@@ -73,17 +73,24 @@ func TestThin(t *testing.T) {
 			}
 			m.sound()
 		}
+		if err := os.Rename(b.path("theirs.bin"), b.path("moved.bin")); err != nil {
+			t.Fatal(err)
+		}
+		want["moved.bin"] = want["theirs.bin"]
+		delete(want, "theirs.bin")
+		only(t, want, ms...)
+		thin("moved.bin")
 		b.save("mine.bin", "1\n") // which is not annexed any more, perhaps; what it was stays
 		a.has("mine.bin", "1\n")
-		if reply, err := a.drop("theirs.bin"); err != nil || reply.Contents != 1 {
+		if reply, err := a.drop("moved.bin"); err != nil || reply.Contents != 1 {
 			t.Errorf("drop a thin file: %+v, %v", reply, err)
 		}
 		a.holds(1)
-		if _, err := a.get(true, "theirs.bin"); err != nil {
+		if _, err := a.get(true, "moved.bin"); err != nil {
 			t.Fatal(err)
 		}
-		a.has("theirs.bin", want["theirs.bin"])
-		thin("theirs.bin")
+		a.has("moved.bin", want["moved.bin"])
+		thin("moved.bin")
 		settled(t, ms...)
 		a.sound()
 	})

@@ -22,7 +22,8 @@ import (
 // ErrOverwritten says that the object of a key has other content: a person has written to it as a file of the work tree.
 var ErrOverwritten = errors.New("the content was overwritten")
 
-func (r *Repo) thin() bool { return r.git.ConfigBool("annex.thin", false) }
+// ThinFiles says whether annex.thin is set.
+func (r *Repo) ThinFiles() bool { return r.git.ConfigBool("annex.thin", false) }
 
 // isWritable says whether an object may be a file of the work tree, too.
 func isWritable(mode fs.FileMode) bool { return mode.Perm()&0o222 != 0 }
@@ -49,7 +50,7 @@ func checkObject(k Key, object string) (overwritten, certain bool, err error) {
 // linkObject gives an object a name in dir that is to become a file, which now has a pointer's permissions; "" when that is not to be.
 func (r *Repo) linkObject(dir, object string, pointer gitrepo.Stat) (string, error) {
 	var st unix.Stat_t
-	if !r.thin() || pointer.Mode&0o111 != 0 || unix.Lstat(object, &st) != nil || st.Nlink > 1 {
+	if !r.ThinFiles() || pointer.Mode&0o111 != 0 || unix.Lstat(object, &st) != nil || st.Nlink > 1 {
 		return "", nil
 	}
 	tmp, err := tempHardLink(dir, object)
@@ -73,7 +74,7 @@ func (r *Repo) linkFile(dir, path string, opened *unix.Stat_t, old Key) string {
 	if !old.IsZero() && r.SharesObject(old, path) {
 		names = 2
 	}
-	if !r.thin() || opened.Mode&0o111 != 0 || uint64(opened.Nlink) > names { //nolint:unconvert // 16 or 32 bits wide on some systems
+	if !r.ThinFiles() || opened.Mode&0o111 != 0 || uint64(opened.Nlink) > names { //nolint:unconvert // 16 or 32 bits wide on some systems
 		return ""
 	}
 	tmp, err := tempHardLink(dir, r.workPath(path))
@@ -91,7 +92,7 @@ func tempHardLink(dir, path string) (string, error) {
 
 // SharesObject says whether a file of the work tree is the object of the key under another name.
 func (r *Repo) SharesObject(k Key, path string) bool {
-	if !r.thin() {
+	if !r.ThinFiles() {
 		return false
 	}
 	object, present := r.ObjectPath(k)
@@ -101,7 +102,7 @@ func (r *Repo) SharesObject(k Key, path string) bool {
 
 // Thin says whether the object of the key may be a file of the work tree under another name.
 func (r *Repo) Thin(k Key) bool {
-	if !r.thin() {
+	if !r.ThinFiles() {
 		return false
 	}
 	var st unix.Stat_t
