@@ -323,6 +323,9 @@ func (c *clone) task(ctx context.Context, t task) {
 		c.lookAtStaged()
 	case taskPublish:
 		c.publish(ctx)
+		c.agenda.in(taskPeerRefs, peerRefsDelay)
+	case taskPeerRefs:
+		c.movePeerRefs(ctx)
 	case taskRecord:
 		c.want.recordDue = true
 	case taskShowQueue:

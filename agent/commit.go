@@ -70,7 +70,7 @@ func (c *clone) watched(ctx context.Context, e watch.Event) {
 			c.touched(p)
 		}
 	case watch.Refs:
-		c.side.moved = true
+		c.side.moved = c.side.moved || len(e.Paths) == 0 || slices.ContainsFunc(e.Paths, func(p string) bool { return !c.isPeerRef(p) })
 		if slices.ContainsFunc(e.Paths, func(p string) bool { return p == "config" || strings.HasPrefix(p, "info/") }) {
 			c.reload(ctx)
 		}

@@ -105,6 +105,7 @@ func (c *clone) fetched(ctx context.Context, id peerID, told int, refs map[strin
 		return
 	}
 	c.clear(code)
+	c.agenda.in(taskPeerRefs, peerRefsDelay)
 	p.failures, p.notUntil = 0, time.Time{}
 	for ref, h := range refs {
 		if shared(ref) || ref == annexBranch && c.annex != nil {

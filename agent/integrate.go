@@ -226,7 +226,7 @@ func (c *clone) collect(ctx context.Context) error {
 		for ref, h := range p.vector.Heads {
 			c.known(ctx, p, ref, gitrepo.Hash(h))
 		}
-		prefix := "refs/remotes/" + p.remote + "/"
+		prefix := remotesPrefix + p.remote + "/"
 		refs, err := c.git.Refs(ctx, prefix)
 		if err != nil {
 			return fmt.Errorf("read references of %s: %w", p.remote, err)

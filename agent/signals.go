@@ -268,6 +268,7 @@ func (c *clone) receiveVector(ctx context.Context, p *peer, v signal.Vector) {
 		c.remeasure(p)
 	}
 	c.agenda.in(taskSave, saveDelay)
+	c.agenda.in(taskPeerRefs, peerRefsDelay)
 	for ref, h := range v.Heads {
 		c.known(ctx, p, ref, gitrepo.Hash(h))
 	}
@@ -452,6 +453,7 @@ func (c *clone) membersChanged(ctx context.Context) {
 	for id, p := range c.peers.byID {
 		if _, ok := c.grove.Member(id.device); !ok {
 			gone = append(gone, p.bare)
+			c.forgetPeerRefs(ctx, p)
 			delete(c.peers.byID, id)
 			delete(c.state.Peers, id.String())
 			c.replay.Forget(id.device)

@@ -87,7 +87,7 @@ func (r *Repo) fetched(ctx context.Context, heads, tags string) (map[string]Hash
 	return theirs, nil
 }
 
-// Serve runs a service, only "git-upload-pack", on conn, showing branches and tags alone. It closes conn. Any
+// Serve runs a service, only "git-upload-pack", on conn, showing branches and tags alone, without git-annex's copies of branches. It closes conn. Any
 // goroutine may call it.
 func (r *Repo) Serve(ctx context.Context, service string, conn io.ReadWriteCloser) error {
 	if service != "git-upload-pack" {
@@ -97,6 +97,7 @@ func (r *Repo) Serve(ctx context.Context, service string, conn io.ReadWriteClose
 	args := []string{
 		// What git-annex and others keep under refs is theirs, see git-annex.md §1.6 on refs/annex.
 		"-c", "transfer.hideRefs=refs/", "-c", "transfer.hideRefs=!refs/heads/", "-c", "transfer.hideRefs=!refs/tags/",
+		"-c", "transfer.hideRefs=refs/heads/synced/",
 		"upload-pack", "--strict", "--timeout=120", r.gitDir,
 	}
 	near, far, err := socketpair()
