@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/git-arbor/arbor/agent"
 )
@@ -73,6 +74,46 @@ func TestAnnexOfBefore(t *testing.T) {
 	}
 	a.annexSound()
 	b.annexSound()
+}
+
+// TestUnlocked has a person unlock files where new ones are locked. They stay unlocked, also when they are edited, and when they are looked at
+// again though nothing has changed.
+func TestUnlocked(t *testing.T) {
+	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop")
+	a, b := ms[0], ms[1]
+	want := make(map[string]string)
+	for i := range 10 {
+		want[fmt.Sprintf("%d.bin", i)] = noise(150_000 + i)
+	}
+	for _, m := range ms {
+		m.git("config", "annex.addunlocked", "false")
+	}
+	a.saveAll(want)
+	for name, content := range want {
+		b.has(name, content) // through the link
+	}
+	settled(t, a, b)
+	a.try("annex", "unlock", ".")
+	unlocked := func() error {
+		for line := range strings.Lines(a.git("ls-tree", "HEAD")) {
+			if !strings.HasPrefix(line, "100644 ") {
+				return fmt.Errorf("git has %s", line)
+			}
+		}
+		return nil
+	}
+	a.eventually("have all unlocked", unlocked)
+	only(t, want, a, b)
+	now := time.Now()
+	if err := os.Chtimes(b.path("0.bin"), now, now); err != nil {
+		t.Fatal(err)
+	}
+	want["1.bin"] = noise(160_000)
+	b.save("1.bin", want["1.bin"])
+	only(t, want, a, b)
+	if err := unlocked(); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestMovedLinks has a person move locked files into other folders, without git and with it.

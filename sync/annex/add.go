@@ -16,7 +16,9 @@ import (
 
 // AddOptions say how Add adds.
 type AddOptions struct {
-	Locked bool // replace the file by a symbolic link to its object
+	// Locked replaces the file by a symbolic link to its object, except where git has a pointer, and where its content is what it was: a person
+	// has unlocked that, and git annex unlock tells git of it only when it is done with all files.
+	Locked bool
 }
 
 // Added is a file that Add has taken into the annex.
@@ -61,24 +63,33 @@ func (b *Batch) add(ctx context.Context, path string, opts AddOptions) (Added, e
 	if k, ok := ParsePointer(pointer); ok {
 		return Added{Key: k, Mode: mode, Content: pointer, Stat: st, Here: r.Has(k)}, nil
 	}
-	k, _ := EntryKey(r.git, old)
-	kept, err := r.keepsKey(ctx, path, st, k)
+	locked, thin := opts.Locked, false
+	if locked {
+		unlocked, err := r.unlocked(path, old)
+		if err != nil {
+			return Added{}, err
+		}
+		locked = !unlocked
+	}
+	oldKey, _ := EntryKey(r.git, old)
+	k := oldKey
+	kept, err := r.keepsKey(ctx, path, st, oldKey)
 	if err != nil {
 		return Added{}, err
 	}
-	thin := false
 	if !kept {
-		if k, thin, err = b.ingest(ctx, path, st, k, opts); err != nil {
+		if k, thin, err = b.ingest(ctx, path, st, oldKey, locked); err != nil {
 			return Added{}, err
 		}
 	}
-	if opts.Locked || thin { // the object must be there before the file goes, or changes by getting another name
+	locked = locked && k != oldKey
+	if locked || thin { // the object must be there before the file goes, or changes by getting another name
 		if err := b.Place(); err != nil {
 			return Added{}, err
 		}
 	}
 	switch {
-	case opts.Locked:
+	case locked:
 		return r.lockFile(ctx, path, k, st)
 	case thin:
 		if st, err = r.unchanged(path, st, thin); err != nil {
@@ -86,6 +97,19 @@ func (b *Batch) add(ctx context.Context, path string, opts AddOptions) (Added, e
 		}
 	}
 	return Added{Key: k, Mode: mode, Content: Pointer(k), Stat: st, Here: true}, nil
+}
+
+// unlocked says whether git has a pointer at path: in the index or, where that has nothing, in the current commit, which has old.
+func (r *Repo) unlocked(path string, old gitrepo.Entry) (bool, error) {
+	entry, err := r.git.Staged(path)
+	if err != nil {
+		return false, fmt.Errorf("look for %s in the index: %w", path, err)
+	}
+	if entry.IsZero() {
+		entry = old
+	}
+	_, annexed := EntryKey(r.git, entry)
+	return annexed && entry.Mode.IsRegular(), nil
 }
 
 // gitMode gives the mode that git has for a regular file which now has old. Where the file system has no permission to execute, old has it.
@@ -100,10 +124,10 @@ func (r *Repo) gitMode(st gitrepo.Stat, old gitrepo.Entry) gitrepo.Mode {
 	return gitrepo.ModeFile
 }
 
-// ingest takes the content of a file, which was seen with st and had the key old. thin says that the file itself is to be the object.
-func (b *Batch) ingest(ctx context.Context, path string, st gitrepo.Stat, old Key, opts AddOptions) (k Key, thin bool, err error) {
+// ingest takes the content of a file, which was seen with st and had the content of oldKey. thin says that the file itself is to be the object.
+func (b *Batch) ingest(ctx context.Context, path string, st gitrepo.Stat, oldKey Key, locked bool) (k Key, thin bool, err error) {
 	r := b.repo
-	maker, err := r.keyMaker(ctx, path, old)
+	maker, err := r.keyMaker(ctx, path, oldKey)
 	if err != nil {
 		return Key{}, false, err
 	}
@@ -124,8 +148,8 @@ func (b *Batch) ingest(ctx context.Context, path string, st gitrepo.Stat, old Ke
 		return Key{}, false, err
 	}
 	tmp := ""
-	if !opts.Locked {
-		tmp = r.linkFile(group.dir, path, &opened, old)
+	if !locked {
+		tmp = r.linkFile(group.dir, path, &opened, oldKey)
 	}
 	var size int64
 	if thin = tmp != ""; thin {

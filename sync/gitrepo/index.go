@@ -241,6 +241,19 @@ func (x *index) holds(ch Change) bool {
 	return x.entry(it) == ch.New
 }
 
+// Staged returns what the index has at path; the zero Entry when it has nothing there. Any goroutine may call it.
+func (r *Repo) Staged(path string) (Entry, error) {
+	x, err := r.readIndex()
+	if err != nil {
+		return Entry{}, err
+	}
+	it, ok := x.find(path)
+	if !ok {
+		return Entry{}, nil
+	}
+	return x.entry(it), nil
+}
+
 // IndexIs reports whether git has noted that the index has exactly the files of a commit. When it has not noted it, or
 // when we have written the index since, false proves nothing.
 func (r *Repo) IndexIs(commit Hash) (bool, error) {
