@@ -1,9 +1,8 @@
-//go:build long
-
 package agent_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"maps"
 	"os"
@@ -137,7 +136,7 @@ func (w *interleaving) whole(m *machine) string {
 // write saves a file in place, or, where that is not one's own to write to, by replacing it.
 func (w *interleaving) write(m *machine, name, content string) {
 	w.t.Helper()
-	w.touch(name)
+	w.written[fmt.Sprintf("%x", sha256.Sum256([]byte(content)))] = true
 	var st unix.Stat_t
 	if err := unix.Lstat(m.path(name), &st); err != nil || st.Mode&unix.S_IFMT == unix.S_IFREG && st.Nlink == 1 {
 		m.save(name, content)
@@ -150,12 +149,6 @@ func (w *interleaving) write(m *machine, name, content string) {
 	if err := os.Rename(beside, filepath.Join(m.dir, filepath.FromSlash(name))); err != nil {
 		w.t.Fatal(err)
 	}
-}
-
-// touch notes that a person has just changed files.
-func (w *interleaving) touch(names ...string) {
-	w.recent = append(w.recent, names...)
-	w.recent = w.recent[max(0, len(w.recent)-20):]
 }
 
 // try runs git, again while the agent has the index locked; one that was killed may have left it so. Git may refuse, too.
@@ -207,7 +200,6 @@ func (w *interleaving) append(m *machine) string {
 }
 
 func (w *interleaving) renamed(from, to string) {
-	w.touch(from, to)
 	w.files[to] = w.files[from]
 	delete(w.files, from)
 }
@@ -281,7 +273,6 @@ func (w *interleaving) delete(m *machine) string {
 	if name == "" || len(w.files) < 10 {
 		return ""
 	}
-	w.touch(name)
 	m.remove(name)
 	delete(w.files, name)
 	return name
@@ -470,9 +461,6 @@ func (w *interleaving) killAgent(m *machine) string {
 	strike := time.NewTimer(time.Duration(w.rng.IntN(60)) * time.Millisecond)
 	<-strike.C // the moment of the kill is what the test varies
 	m.kill()
-	for _, name := range w.recent {
-		w.torn[name] = w.torn[name] || strings.HasPrefix(name, m.name+"/")
-	}
 	return "after " + what
 }
 
