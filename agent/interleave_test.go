@@ -155,6 +155,7 @@ func (w *interleaving) rest() {
 		}
 		m.online(0)
 	}
+	w.settle() // git-annex writes nothing where it does not know of what is to be taken back
 	laptop := w.all[0]
 	laptop.try("annex", "numcopies", "2")
 	for _, m := range w.all {
