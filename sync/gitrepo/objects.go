@@ -1,7 +1,6 @@
 package gitrepo
 
 import (
-	"bytes"
 	"crypto/sha1"
 	"errors"
 	"fmt"
@@ -19,6 +18,8 @@ import (
 const (
 	// recentCacheSize bounds the memory for trees and commits, which are asked for again and again.
 	recentCacheSize = 16 << 20
+	// objectOverhead is the memory that an object takes there beside its bytes.
+	objectOverhead = 100
 	// maxCommitSize and maxTreeSize bound what is read for one commit or tree.
 	maxCommitSize = 16 << 20
 	maxTreeSize   = 256 << 20
@@ -141,12 +142,12 @@ func (s *objectStore) remember(h Hash, o object) {
 	}
 	s.cacheMu.Lock()
 	defer s.cacheMu.Unlock()
-	if s.cached+len(o.data) > recentCacheSize {
-		clear(s.cache)
-		s.cached = 0
+	size := len(o.data) + objectOverhead
+	if s.cached+size > recentCacheSize {
+		s.cache, s.cached = make(map[Hash]object), 0
 	}
 	s.cache[h] = o
-	s.cached += len(o.data)
+	s.cached += size
 }
 
 func (s *objectStore) readLoose(h Hash, max int64) (object, error) {
@@ -187,15 +188,24 @@ func readExactly(rd io.Reader, size int64) ([]byte, error) {
 		return nil, ErrMalformed
 	}
 	// Memory grows with what really arrives, not with what a header claims.
-	buf := bytes.NewBuffer(make([]byte, 0, min(size, 1<<20)+bytes.MinRead))
-	n, err := io.Copy(buf, io.LimitReader(rd, size+1))
-	if err != nil {
-		return nil, err
+	data := make([]byte, min(size, 1<<20))
+	n, err := io.ReadFull(rd, data)
+	for err == nil && int64(n) < size {
+		data = append(data, make([]byte, min(int64(n), size-int64(n)))...)
+		var more int
+		more, err = io.ReadFull(rd, data[n:])
+		n += more
 	}
-	if n != size {
-		return nil, fmt.Errorf("%w: size is not the declared one", ErrMalformed)
+	if err == nil {
+		var beyond [1]byte
+		if _, err = io.ReadFull(rd, beyond[:]); errors.Is(err, io.EOF) {
+			return data, nil
+		}
 	}
-	return buf.Bytes(), nil
+	if err == nil || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		err = fmt.Errorf("%w: size is not the declared one", ErrMalformed)
+	}
+	return nil, err
 }
 
 // Has reports whether the object is here. An object that cannot be read counts as not here.

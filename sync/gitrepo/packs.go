@@ -1,48 +1,40 @@
 package gitrepo
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/go-git/go-billy/v5/osfs"
-	"github.com/go-git/go-git/v5/plumbing"
-	"github.com/go-git/go-git/v5/plumbing/cache"
-	"github.com/go-git/go-git/v5/plumbing/format/idxfile"
-	"github.com/go-git/go-git/v5/plumbing/format/packfile"
 )
 
 const (
-	// packCacheSize bounds the memory for objects read from packs, which serve as delta bases.
-	packCacheSize = 32 << 20
 	// racyWindow is how old the last change of a directory must be before its time stamp proves that nothing
 	// was added since: file systems stamp in steps of several milliseconds.
 	racyWindow = 100 * time.Millisecond
 )
 
-// packStore reads the packs of some objects directories with go-git's decoder. It follows git making and removing packs
+// packStore reads the packs of some objects directories. It follows git making and removing packs
 // beside it: only what is new is loaded, and only when an object is not found.
 type packStore struct {
 	dirs []string
 
-	mu    sync.Mutex // the decoder is not concurrent
+	mu    sync.Mutex // the reader is not concurrent
 	packs map[string]*pack
 	seen  []time.Time // per directory: modification time of objects/pack when it was listed; zero: list again
-	cache *cache.ObjectLRU
-	plain plainReader
+	rd    packReader
 }
 
 // pack is one pack with its index in memory.
 type pack struct {
-	idx  *idxfile.MemoryIndex
-	file *packfile.Packfile
-	data io.ReaderAt // the same file
+	idx  *packIndex
+	data *os.File
 }
 
 func (s *packStore) close() error {
@@ -61,7 +53,8 @@ func (s *packStore) close() error {
 func (s *packStore) drop(path string) error {
 	p := s.packs[path]
 	delete(s.packs, path)
-	return p.file.Close()
+	s.rd.leave(p)
+	return p.data.Close()
 }
 
 // refresh lists the directories that changed since they were listed. It reports whether the set of packs changed.
@@ -69,7 +62,6 @@ func (s *packStore) refresh() (bool, error) {
 	if s.seen == nil {
 		s.seen = make([]time.Time, len(s.dirs))
 		s.packs = make(map[string]*pack)
-		s.cache = cache.NewObjectLRU(packCacheSize)
 	}
 	changed := false
 	for i, objects := range s.dirs {
@@ -139,11 +131,11 @@ var errPackReplaced = errors.New("pack and index do not match")
 
 // openPack opens a pack with its index. Both stay readable when git removes the files.
 func (s *packStore) openPack(path string) (*pack, error) {
-	idx, err := readIdx(path + ".idx")
+	idx, err := readPackIndex(path + ".idx")
 	if err != nil {
 		return nil, err
 	}
-	f, err := osfs.New(filepath.Dir(path)).Open(filepath.Base(path) + ".pack")
+	f, err := os.Open(path + ".pack")
 	if err != nil {
 		return nil, err
 	}
@@ -152,28 +144,14 @@ func (s *packStore) openPack(path string) (*pack, error) {
 	if err == nil {
 		_, err = f.ReadAt(trailer[:], end)
 	}
-	if err == nil && trailer != idx.PackfileChecksum {
+	if err == nil && trailer != idx.pack {
 		err = errPackReplaced
 	}
 	if err != nil {
 		f.Close()
 		return nil, err
 	}
-	// Without a file system the decoder gives objects in memory that outlive the pack.
-	return &pack{idx, packfile.NewPackfileWithCache(idx, nil, f, s.cache, 0), f}, nil
-}
-
-func readIdx(path string) (*idxfile.MemoryIndex, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	idx := idxfile.NewMemoryIndex()
-	if err := idxfile.NewDecoder(f).Decode(idx); err != nil {
-		return nil, fmt.Errorf("read %s: %w", filepath.Base(path), err)
-	}
-	return idx, nil
+	return &pack{idx, f}, nil
 }
 
 // find calls fn with the pack that has h. When none has it, it looks for new packs and tries again. ErrNotFound.
@@ -204,11 +182,11 @@ func (s *packStore) find(h Hash, fn func(p *pack, offset int64) error) error {
 func (s *packStore) findOpen(h Hash, fn func(p *pack, offset int64) error) error {
 	failed := ErrNotFound
 	for _, p := range s.packs {
-		offset, err := p.idx.FindOffset(plumbing.Hash(h))
-		if err != nil {
+		offset, ok := p.idx.find(h)
+		if !ok {
 			continue
 		}
-		err = fn(p, offset)
+		err := fn(p, offset)
 		if err == nil || errors.Is(err, ErrTooBig) {
 			return err
 		}
@@ -223,14 +201,17 @@ func (s *packStore) has(h Hash) bool {
 
 func (s *packStore) size(h Hash) (n int64, err error) {
 	err = s.find(h, func(p *pack, offset int64) error {
-		n, err = p.file.GetSizeByOffset(offset)
+		n, err = s.rd.size(p, offset)
 		return err
 	})
 	return n, err
 }
 
 func (s *packStore) read(h Hash, max int64) (o object, err error) {
-	err = s.find(h, s.reader(&o, h, max))
+	err = s.find(h, func(p *pack, offset int64) error {
+		o, err = s.rd.read(p, offset, max)
+		return err
+	})
 	return o, err
 }
 
@@ -238,36 +219,30 @@ func (s *packStore) read(h Hash, max int64) (o object, err error) {
 func (s *packStore) readOpen(h Hash, max int64) (o object, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	err = s.findOpen(h, s.reader(&o, h, max))
+	err = s.findOpen(h, func(p *pack, offset int64) error {
+		o, err = s.rd.read(p, offset, max)
+		return err
+	})
 	return o, err
 }
 
-// reader gives what reads the object at an offset of a pack into o.
-func (s *packStore) reader(o *object, h Hash, max int64) func(p *pack, offset int64) error {
-	return func(p *pack, offset int64) error {
-		plain, err := s.plain.read(p.data, offset, max)
-		if !errors.Is(err, errPackedDelta) {
-			*o = plain
-			return err
+// PackOrder gives in which order objects are read fastest: that of the packs, where many are what is different from one nearby. Which object is the
+// i-th, hash says. It is no more than a hint.
+func (r *Repo) PackOrder(n int, hash func(i int) Hash) []int {
+	s := &r.objects.packs
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	offsets := make([]int64, n)
+	order := make([]int, n)
+	for i := range n {
+		order[i] = i
+		for _, p := range s.packs {
+			if offset, ok := p.idx.find(hash(i)); ok {
+				offsets[i] = offset
+				break
+			}
 		}
-		size, err := p.file.GetSizeByOffset(offset)
-		if err != nil {
-			return err
-		}
-		if size > max {
-			return ErrTooBig
-		}
-		eo, err := p.file.Get(plumbing.Hash(h))
-		if err != nil {
-			return err
-		}
-		rd, err := eo.Reader()
-		if err != nil {
-			return err
-		}
-		defer rd.Close()
-		o.kind = eo.Type()
-		o.data, err = readExactly(rd, eo.Size())
-		return err
 	}
+	slices.SortFunc(order, func(a, b int) int { return cmp.Compare(offsets[a], offsets[b]) })
+	return order
 }
