@@ -93,7 +93,7 @@ func parseLogPath(path string) (Key, bool) {
 	if !ok {
 		return Key{}, false
 	}
-	k, err := ParseKeyFile(name)
+	k, err := ParseKeyFile(strings.Clone(name)) // the key outlives the path
 	return k, err == nil && k.logPath() == path
 }
 
@@ -173,14 +173,14 @@ func (r *Repo) Locations(ctx context.Context, k Key) ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read locations of %s: %w", k, err)
 	}
-	return b.locate(k, content, journalled), nil
+	return b.locate(k, content, !journalled), nil
 }
 
-// locate reads the location log of a key, and keeps what it says unless it is from the journal. b.mu is held.
-func (b *branch) locate(k Key, content []byte, journalled bool) []string {
+// locate reads the location log of a key; keep says that it is all of the branch's. b.mu is held.
+func (b *branch) locate(k Key, content []byte, keep bool) []string {
 	log := parsePresenceLog(content)
 	uuids := b.intern(log.present())
-	if !journalled {
+	if keep {
 		b.locations[k] = uuids
 	}
 	return uuids
@@ -218,10 +218,11 @@ func (r *Repo) LocationsOf(ctx context.Context, keys []Key) ([][]string, error) 
 	if err != nil {
 		return nil, fmt.Errorf("read git-annex branch: %w", err)
 	}
-	for at, path := range paths {
+	for _, at := range b.git.PackOrder(len(paths), func(i int) gitrepo.Hash { return logs[i].Hash }) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
+		path := paths[at]
 		k := keys[unread[path][0]]
 		uuids, err := b.readLocations(k, path, logs[at], pending[journalFile(path)])
 		if err != nil {
@@ -249,47 +250,55 @@ func (b *branch) readLocations(k Key, path string, log gitrepo.Entry, pending bo
 	if err != nil {
 		return nil, err
 	}
-	return b.locate(k, content, pending), nil
+	return b.locate(k, content, !pending), nil
 }
 
 // Moved gives the keys whose content has come here, or has gone from here, between two commits of the git-annex branch, as the location logs say.
 func (r *Repo) Moved(from, to gitrepo.Hash) (came, gone []Key, err error) {
 	b := r.branch
-	keys, err := b.changedKeys(from, to)
-	if err != nil {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if err := b.refresh(); err != nil {
 		return nil, nil, err
 	}
-	for _, k := range keys {
-		before, err := b.holds(from, k, r.uuid)
+	changes, err := b.git.Diff(from, to)
+	if err != nil {
+		return nil, nil, fmt.Errorf("compare git-annex branch: %w", err)
+	}
+	for _, i := range b.git.PackOrder(len(changes), func(i int) gitrepo.Hash { return changes[i].New.Hash }) {
+		c := changes[i]
+		k, ok := parseLogPath(c.Path)
+		if !ok {
+			continue
+		}
+		before, err := b.logged(k, c.Old, false)
 		if err != nil {
 			return nil, nil, err
 		}
-		after, err := b.holds(to, k, r.uuid)
+		after, err := b.logged(k, c.New, to == b.head)
 		if err != nil {
 			return nil, nil, err
 		}
-		switch {
-		case after && !before:
+		switch had, has := slices.Contains(before, r.uuid), slices.Contains(after, r.uuid); {
+		case has && !had:
 			came = append(came, k)
-		case before && !after:
+		case had && !has:
 			gone = append(gone, k)
 		}
 	}
 	return came, gone, nil
 }
 
-// holds says whether a repository has the content of a key by the location log in one commit.
-func (b *branch) holds(commit gitrepo.Hash, k Key, uuid string) (bool, error) {
-	h, err := b.committed(commit, k.logPath())
-	if err != nil {
-		return false, err
+// logged reads a version of the location log of a key; keep says that it is that of the branch as it is now. b.mu is held.
+func (b *branch) logged(k Key, log gitrepo.Entry, keep bool) ([]string, error) {
+	if !log.Mode.IsRegular() {
+		return nil, nil
 	}
-	content, err := b.blob(h)
+	content, err := b.blob(log.Hash)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
-	log := parsePresenceLog(content)
-	return slices.Contains(log.present(), uuid), nil
+	return b.locate(k, content, keep), nil
 }
 
 // intern gives the one list equal to uuids. b.mu is held.

@@ -155,7 +155,11 @@ func (k Key) File() string { return escapeKeyFile.Replace(k.text) }
 
 // ParseKeyFile reads a key in the form that File gives.
 func ParseKeyFile(name string) (Key, error) {
-	k, err := ParseKey(unescapeKeyFile.Replace(name))
+	text := name
+	if strings.ContainsAny(name, "&%") {
+		text = unescapeKeyFile.Replace(name)
+	}
+	k, err := ParseKey(text)
 	if err != nil {
 		return Key{}, err
 	}

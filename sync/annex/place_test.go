@@ -175,6 +175,11 @@ func TestBothLayouts(t *testing.T) {
 			if err := os.WriteFile(object, []byte("content"), 0o444); err != nil {
 				t.Fatal(err)
 			}
+			r, err := Open(t.Context(), r.git)
+			if err != nil {
+				t.Fatal(err)
+			}
+			closeLater(t, r)
 			location := strings.TrimSpace(run(t, dir, "git-annex", "contentlocation", k.String()))
 			if found, ok := r.ObjectPath(k); !ok || !strings.HasSuffix(found, filepath.Clean(location)) {
 				t.Errorf("the object is at %s, %v; for git-annex at %s", found, ok, location)

@@ -53,6 +53,6 @@ func parseObjectName(path string) (Key, bool) {
 	if !strings.Contains(path, objectsDir) {
 		return Key{}, false
 	}
-	k, err := ParseKeyFile(path[strings.LastIndexByte(path, '/')+1:])
+	k, err := ParseKeyFile(strings.Clone(path[strings.LastIndexByte(path, '/')+1:])) // the key outlives the path
 	return k, err == nil
 }

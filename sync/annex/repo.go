@@ -41,6 +41,8 @@ type Repo struct {
 	blocks   *blockLists
 	promises promises
 	branchMu sync.Mutex // one writer of the branch at a time, also where locks belong to the process
+
+	bothLayouts bool // there may be objects in either layout
 }
 
 // Open opens the annex of git. It is ErrNotAnnex when there is none, and *Refused when there is one that Arbor would not keep sound.
@@ -80,7 +82,9 @@ func open(ctx context.Context, git *gitrepo.Repo) (*Repo, error) {
 		branch: openBranch(git, filepath.Join(git.GitDir(), "annex")),
 		blocks: newBlockLists(),
 	}
-	if err := cmp.Or(r.sweepTmp(), r.refuseTuned(ctx)); err != nil {
+	var err error
+	r.bothLayouts, err = r.hasBothLayouts()
+	if err := cmp.Or(err, r.sweepTmp(), r.refuseTuned(ctx)); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
 	return r, nil
@@ -206,14 +210,22 @@ func isUUID(s string) bool {
 
 // ObjectPath gives the path of the key's object: where it is, in either layout, else where it would be placed.
 func (r *Repo) ObjectPath(k Key) (path string, present bool) {
-	preferred := r.objectPath(k, !r.git.Bare())
-	for _, path := range []string{preferred, r.objectPath(k, r.git.Bare())} {
-		var st unix.Stat_t
-		if unix.Lstat(path, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG {
+	mixed := !r.git.Bare()
+	preferred := r.objectPath(k, mixed)
+	if isObject(preferred) {
+		return preferred, true
+	}
+	if r.bothLayouts {
+		if path := r.objectPath(k, !mixed); isObject(path) {
 			return path, true
 		}
 	}
 	return preferred, false
+}
+
+func isObject(path string) bool {
+	var st unix.Stat_t
+	return unix.Lstat(path, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFREG
 }
 
 func (r *Repo) objectPath(k Key, mixed bool) string {
@@ -223,6 +235,20 @@ func (r *Repo) objectPath(k Key, mixed bool) string {
 	}
 	name := k.File()
 	return r.dir + "/objects/" + dirs + name + "/" + name
+}
+
+// hasBothLayouts says whether there may be objects in the layout that is not that of the repository: it was bare, or it was not, when they
+// were placed. New ones do not come.
+func (r *Repo) hasBothLayouts() (bool, error) {
+	entries, err := os.ReadDir(filepath.Join(r.dir, "objects"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return false, fmt.Errorf("list objects: %w", err)
+	}
+	length := len("aB")
+	if r.git.Bare() {
+		length = len("abc")
+	}
+	return slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.IsDir() && len(e.Name()) != length }), nil
 }
 
 // Has says whether the content of the key is here.
