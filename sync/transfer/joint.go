@@ -151,7 +151,7 @@ func (w *worker) leftSwarm(ctx context.Context, s *joint, t *transfer, err error
 	q.mu.Lock()
 	failed := s.a.failed[w.h.clone].again(time.Now(), q.o.Retry)
 	failed.lied = lied
-	s.a.failed[w.h.clone] = failed
+	s.a.note(w.h.clone, failed)
 	q.mu.Unlock()
 	q.o.Log.Info("parts of a content did not come", "key", t.job.Key, "clone", w.h.clone, "err", err)
 	q.o.Event(e)

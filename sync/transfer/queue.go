@@ -163,7 +163,7 @@ func (q *Queue) Add(jobs ...Job) {
 			continue
 		}
 		q.seq++
-		j := &job{Job: wanted, seq: q.seq, failed: map[string]failure{}}
+		j := &job{Job: wanted, seq: q.seq}
 		q.jobs[wanted.Key] = j
 		q.undecided = append(q.undecided, j)
 	}

@@ -24,8 +24,16 @@ type job struct {
 	discard   bool               // it was cancelled, and what came is to be forgotten
 	cancel    func(cause error)  // ends it while it runs alone in a session; else nil
 	notBefore time.Time          // busy elsewhere until about then
-	failed    map[string]failure // by holder
+	failed    map[string]failure // by holder; nil: none has
 	usable    []Holder           // that could be asked when it was last offered
+}
+
+// note remembers how a holder has failed.
+func (j *job) note(clone string, f failure) {
+	if j.failed == nil {
+		j.failed = make(map[string]failure)
+	}
+	j.failed[clone] = f
 }
 
 // others says whether somebody else could be asked, who may bring more than this many bytes a second.

@@ -359,7 +359,7 @@ func (w *worker) failed(a *arrival, err error) (blame bool) {
 		if lied {
 			failed.lied, failed.partial = true, a.from.Partial
 		}
-		a.failed[w.h.clone] = failed
+		a.note(w.h.clone, failed)
 	}
 	blame = a.unsaved == nil && state == Failed && !lied && !errors.Is(err, errBelow)
 	q.reconsider(a.job)
