@@ -64,7 +64,7 @@ func runGetter() error {
 		if _, _, err := r.PopulateAll(ctx, files); err != nil {
 			return err
 		}
-		if _, err := fmt.Println(group); err != nil {
+		if _, err := fmt.Fprintln(os.Stdout, group); err != nil {
 			return err
 		}
 	}

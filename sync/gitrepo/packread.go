@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 
 	"github.com/go-git/go-git/v5/plumbing"
 )
@@ -75,13 +76,13 @@ func (r *packReader) read(p *pack, offset, max int64) (object, error) {
 		deltas = append(deltas, data)
 		at = append(at, packPlace{p, e.base})
 	}
-	for i := len(deltas) - 1; i >= 0; i-- {
+	for i, delta := range slices.Backward(deltas) {
 		r.keep(at[i+1], o)
 		limit := int64(maxBaseSize)
 		if i == 0 {
 			limit = max
 		}
-		data, err := applyDelta(o.data, deltas[i], limit)
+		data, err := applyDelta(o.data, delta, limit)
 		if err != nil {
 			return object{}, err
 		}

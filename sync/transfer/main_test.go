@@ -71,7 +71,7 @@ func get(dir, address string, wanted io.Reader) error {
 			if e.State != transfer.Present {
 				return
 			}
-			fmt.Println(e.Job.Key)
+			_, _ = fmt.Fprintln(os.Stdout, e.Job.Key)
 			if missing.Add(-1) == 0 {
 				cancel()
 			}
