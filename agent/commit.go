@@ -21,6 +21,7 @@ const hugeFile = 8 << 20
 type person struct {
 	branches   map[string]gitrepo.Hash       // all that peers share
 	fresh      bool                          // branches were not read yet
+	begun      bool                          // a move of the branch may have been begun and not ended
 	halfway    step                          // of a check-out that has written files while the branch has not moved
 	steps      map[string][]gitrepo.Hash     // the commits that we moved each branch over while it was not checked out
 	synced     map[string]gitrepo.Hash       // git-annex's copies of branches that were looked at
@@ -48,7 +49,7 @@ type person struct {
 
 func newPerson() person {
 	return person{
-		fresh: true, audit: true, moved: true,
+		fresh: true, begun: true, audit: true, moved: true,
 		branches: make(map[string]gitrepo.Hash), steps: make(map[string][]gitrepo.Hash), synced: make(map[string]gitrepo.Hash),
 		pending: make(map[string]bool), settling: make(map[string]bool), staged: make(map[string]bool),
 		vanished: make(map[string]bool),
@@ -127,7 +128,7 @@ func (c *clone) look(ctx context.Context) error {
 			c.side.moved = true
 			return err
 		}
-		if c.side.fresh { // the first look
+		if c.side.begun && c.side.unfinished == "" {
 			if head, err = c.finishMove(ctx, branch, head); err != nil {
 				return err
 			}
@@ -259,8 +260,9 @@ func (c *clone) commit(ctx context.Context) error {
 	// a settled file. Should we die now, we move to it when we are back; should its objects be lost, they give them back.
 	c.announce(ctx, c.side.branch, old, head, added)
 	if err := c.moveTo(ctx, c.git, head, snap.Index, "commit"); err != nil {
-		// Somebody else moved the branch. What we announced is from now on like a commit of a peer; the files are looked
-		// at again, against the new head.
+		// The person moved the branch. What we announced is brought together with that, or is from now on like a commit of a
+		// peer; the files are looked at again, against the new head.
+		c.side.begun = true
 		c.peers.arrived(c.side.branch, head, "")
 		c.lookAgain(snap.Changes)
 		return err

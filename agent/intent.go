@@ -21,18 +21,19 @@ func (c *clone) forgetIntent() {
 	}
 }
 
-// finishMove moves the branch where it was about to move when the agent died, and what the person has committed since with it. If the person
-// has gone elsewhere, the commit, should anybody have it, is like any of a peer.
+// finishMove moves the branch where it was about to move when the agent died, or when the person was faster, and what the person has committed
+// since with it. If they have gone elsewhere, the commit, should anybody have it, is like any of a peer.
 func (c *clone) finishMove(ctx context.Context, branch string, head gitrepo.Hash) (gitrepo.Hash, error) {
 	u, err := c.git.Intended(ctx)
 	if errors.Is(err, gitrepo.ErrNotFound) {
+		c.side.begun = false
 		return head, nil
 	}
 	if err == nil && u.Name == branch && u.Old != head {
 		u, err = c.goneOn(ctx, u, head)
 	}
 	if err == nil && u.Name == branch && u.Old == head {
-		if err = c.git.UpdateRefs(ctx, []gitrepo.RefUpdate{u}, "arbor: finish"); err == nil {
+		if err = c.follow(ctx, u); err == nil {
 			head = u.New
 		}
 	}
@@ -41,11 +42,12 @@ func (c *clone) finishMove(ctx context.Context, branch string, head gitrepo.Hash
 		return head, fmt.Errorf("finish what was begun: %w", err)
 	}
 	c.forgetIntent()
+	c.side.begun = false
 	return head, nil
 }
 
 // goneOn brings commits that the person has made, with the files of the intended commit before them, together with that one. Nothing of it
-// is a conflict: theirs is the later word.
+// is a conflict: both are theirs, and what the files hold now is committed next.
 func (c *clone) goneOn(ctx context.Context, u gitrepo.RefUpdate, head gitrepo.Hash) (gitrepo.RefUpdate, error) {
 	if u.Old.IsZero() || head.IsZero() {
 		return u, nil
@@ -69,5 +71,29 @@ func (c *clone) goneOn(ctx context.Context, u gitrepo.RefUpdate, head gitrepo.Ha
 		c.log.Info("what was begun is left to a merge", "commit", u.New, "err", err) // a file where there is a folder
 		return u, nil
 	}
-	return gitrepo.RefUpdate{Name: u.Name, New: both, Old: head}, c.git.Sync()
+	return gitrepo.RefUpdate{Name: u.Name, New: both, Old: head}, nil
+}
+
+// follow moves the branch, and the index with it, to a commit whose files the work tree had a while ago.
+func (c *clone) follow(ctx context.Context, u gitrepo.RefUpdate) error {
+	changes, err := c.git.Diff(u.Old, u.New)
+	if err != nil {
+		return err
+	}
+	var index []gitrepo.IndexEntry
+	for _, ch := range changes {
+		index = append(index, gitrepo.IndexEntry{Path: ch.Path, Entry: ch.New})
+	}
+	if err := c.git.Advance(ctx, gitrepo.Advance{Ref: u.Name, Old: u.Old, New: u.New, Index: index, Reason: "arbor: finish"}); err != nil {
+		return err
+	}
+	c.remember(index)
+	if c.watch != nil {
+		paths := changedPaths(changes)
+		for _, p := range paths {
+			c.side.audited[p] = true
+		}
+		c.whenSettled(paths)
+	}
+	return nil
 }

@@ -2,6 +2,7 @@ package agent_test
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -272,4 +273,32 @@ func TestLinkedWorkTree(t *testing.T) {
 		return nil
 	})
 	settled(t, a, b)
+}
+
+// TestPersonIsFaster has a person commit while the agent's own commit, which a peer has already, cannot become that of the branch.
+func TestPersonIsFaster(t *testing.T) {
+	ms := newGrove(t, agent.InitOptions{Plain: true}, "laptop", "desktop")
+	a, b := ms[0], ms[1]
+	a.saveAll(map[string]string{"file": "0", "other": "0"})
+	only(t, map[string]string{"file": "0", "other": "0"}, a, b)
+	old := a.git("rev-parse", "HEAD")
+	hook := a.path(".git/hooks/reference-transaction")
+	script := fmt.Sprintf("#!/bin/sh\ntest $1 != prepared || test $PERSON || ! grep -q ' %s$'\n", a.git("symbolic-ref", "HEAD"))
+	if err := os.WriteFile(hook, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	a.env = []string{"PERSON=1"}
+	a.save("file", "1")
+	b.has("file", "1")
+	a.save("file", "2")
+	a.try("commit", "-q", "-m", "by hand", "file")
+	a.save("file", "3")
+	a.save("other", "1")
+	if parent := a.git("rev-parse", "HEAD^"); parent != old {
+		t.Errorf("the person's commit has the parent %s, not %s", parent, old)
+	}
+	if err := os.Remove(hook); err != nil {
+		t.Fatal(err)
+	}
+	only(t, map[string]string{"file": "3", "other": "1"}, a, b)
 }
