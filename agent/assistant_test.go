@@ -4,8 +4,10 @@ package agent_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -64,12 +66,13 @@ func testAssistant(t *testing.T) {
 	soundTwice(t, all...)
 }
 
-// assistant starts git annex assistant in the clone. It ends with the test, if not before.
+// assistant starts git annex assistant in the clone, and waits until it watches the files: what is saved before that, it may take in never. It
+// ends with the test, if not before.
 func (m *machine) assistant() (stop func()) {
 	m.t.Helper()
 	cmd := exec.Command("git", "annex", "assistant", "--foreground", "--startdelay=0")
 	cmd.Dir, cmd.Env, cmd.SysProcAttr = m.dir, m.environ(), &syscall.SysProcAttr{Setpgid: true}
-	cmd.Stdout, cmd.Stderr = logWriter{m.t, m.name}, logWriter{m.t, m.name}
+	journal := m.path(".git/annex/daemon.log")
 	if err := cmd.Start(); err != nil {
 		m.t.Fatal(err)
 	}
@@ -81,6 +84,15 @@ func (m *machine) assistant() (stop func()) {
 		_ = end.Run()
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // and what it has started
 		<-ended
+		said, _ := os.ReadFile(journal)
+		m.t.Logf("%s: %s", m.name, said)
+	})
+	m.eventually("watch the files", func() error {
+		said, err := os.ReadFile(journal)
+		if err == nil && !strings.Contains(string(said), "(started...)") {
+			err = fmt.Errorf("it says %s", said)
+		}
+		return err
 	})
 	return func() {
 		m.t.Helper()
