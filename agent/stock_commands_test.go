@@ -116,7 +116,7 @@ func testCommands(t *testing.T, here, there, lost *machine) {
 	want["second.bin"] = noise(160_000)
 	there.save("second.bin", want["second.bin"])
 	only(t, want, here, there)
-	annexed("sync", "--no-content") // moves git-annex's copies of branches, which name the old version
+	annexed("sync", "--no-content")                                                                          // moves git-annex's copies of branches, which name the old version
 	unused := []string{"annex", "unused", "--used-refspec=+refs/heads/*:+refs/remotes/" + there.name + "/*"} // the lost machine still has it
 	here.eventually("have a version that is not used", func() error {
 		out, err := here.tryGit(unused...)
