@@ -2,11 +2,13 @@ package agent_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,6 +18,7 @@ import (
 	"github.com/git-arbor/arbor/agent"
 	"github.com/git-arbor/arbor/agent/control"
 	"github.com/git-arbor/arbor/agent/status"
+	"github.com/git-arbor/arbor/sync/annex/annextest"
 )
 
 // stepsVariable and seedVariable have TestInterleaving take other steps, or more of them: make long.
@@ -53,7 +56,7 @@ type owned struct {
 // A file belongs to one person, so that it is known what it must be in the end. Some are written by two, and both contents must survive.
 // There are never to be less than two copies, so that fsck has no reason to remark on it, which is why numcopies varies above that alone,
 // and why the laptop and the nas want all. git annex unused lists versions that nothing names any more, which git-annex and the agent
-// keep alike; that it lists nothing else is what is tested.
+// keep alike, and nothing else; when they are dropped, it is empty. Two of the machines have another git-annex than the others.
 func TestInterleaving(t *testing.T) {
 	t.Parallel()
 	number := func(variable string, otherwise uint64) uint64 {
@@ -89,6 +92,8 @@ func TestInterleaving(t *testing.T) {
 	w.checkFought()
 	w.checkCopies()
 	w.checkUnused()
+	w.dropUnused()
+	w.checkFiles()
 }
 
 func newInterleaving(t *testing.T, seed uint64) *interleaving {
@@ -109,6 +114,9 @@ func newInterleaving(t *testing.T, seed uint64) *interleaving {
 		}
 		if m == desktop {
 			m.git("config", "annex.addunlocked", "false")
+		}
+		if m == desktop || m == tablet {
+			m.env = []string{"PATH=" + annextest.SidPath(t)}
 		}
 		if m == tablet {
 			m.git("config", "annex.addunlocked", "true")
@@ -312,6 +320,27 @@ func (w *interleaving) checkCopies() {
 		}
 	}
 }
+
+// dropUnused drops what git annex unused lists. Nothing of it comes back.
+func (w *interleaving) dropUnused() {
+	w.t.Helper()
+	for _, m := range w.all {
+		m.git("annex", "unused")
+		w.try(m, "annex", "dropunused", "--force", "all")
+	}
+	w.settle()
+	for _, m := range w.all {
+		m.eventually("have nothing that is unused", func() error {
+			if out := m.git("annex", "unused"); unusedLine.MatchString(out) {
+				return errors.New(out)
+			}
+			return nil
+		})
+	}
+}
+
+// unusedLine matches what git annex unused lists: a number and a key.
+var unusedLine = regexp.MustCompile(`(?m)^\s+[0-9]+\s+[A-Z0-9]+-`)
 
 // checkUnused: all that git annex unused lists is what a person wrote, and has replaced or deleted, or moved to where it is named otherwise.
 func (w *interleaving) checkUnused() {
