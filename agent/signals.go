@@ -100,6 +100,7 @@ func (c *clone) announce(ctx context.Context, ref string, old, head gitrepo.Hash
 		c.want.untold = append(c.want.untold, keys...)
 	}
 	c.tell(ctx, a, online)
+	c.peers.told = nil // they know better than the last vector
 	c.log.Debug("announced", "ref", ref, "commit", head, "pack", len(a.Pack))
 }
 
