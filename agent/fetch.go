@@ -135,6 +135,7 @@ func backoff(failures int) time.Duration {
 func (c *clone) opener(p *peer) func(context.Context) (*p2p.Client, error) {
 	id, name, cands, online := p.id, p.name, p.links, p.online()
 	self, a := c.id, c.agent
+	sameHost := guessKind(cands, a.candidates()) == link.KindHost
 	return func(ctx context.Context) (*p2p.Client, error) {
 		var ask func(context.Context, link.Ticket) error
 		if online {
@@ -147,7 +148,7 @@ func (c *clone) opener(p *peer) func(context.Context) (*p2p.Client, error) {
 			}
 			return nil, err
 		}
-		kind, rtt := kindOf(conn), conn.RTT
+		kind, rtt := kindOf(conn, sameHost), conn.RTT
 		c.post(ctx, func(context.Context) { c.dialled(id, kind, rtt) })
 		return p2p.NewClient(ctx, conn, p2p.ClientOptions{
 			Self: self, Token: id.clone, Limits: a.limits.link(id.device, name, conn.LAN()),

@@ -103,10 +103,11 @@ func round(x float64) float64 {
 	return math.Round(x/unit) * unit
 }
 
-// kindOf says what kind of link it is. An address of another LAN may be reached too, and a peer that dials back be near.
-func kindOf(conn *link.Conn) string {
+// kindOf says what kind of link it is. Between two on the same host it does not matter which address was the first to answer, an address of another LAN
+// may be reached too, and a peer that dials back be near.
+func kindOf(conn *link.Conn, sameHost bool) string {
 	switch {
-	case conn.Kind == link.KindHost:
+	case sameHost:
 		return link.KindHost
 	case conn.LAN():
 		return link.KindLAN
