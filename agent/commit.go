@@ -258,7 +258,11 @@ func (c *clone) commit(ctx context.Context) error {
 	c.log.Debug("committed", "commit", head, "changes", len(snap.Changes))
 	// Peers may have the commit before we have moved to it (DESIGN §11): its objects are whole, and its bytes are those of
 	// a settled file. Should we die now, we move to it when we are back; should its objects be lost, they give them back.
-	c.announce(ctx, c.side.branch, old, head, added)
+	// What does not fit a signal they fetch: that they find only after we have moved.
+	pack := c.pack(ctx, old, head)
+	if pack != nil {
+		c.announceWith(ctx, pack, c.side.branch, old, head, added)
+	}
 	if err := c.moveTo(ctx, c.git, head, snap.Index, "commit"); err != nil {
 		// The person moved the branch. What we announced is brought together with that, or is from now on like a commit of a
 		// peer; the files are looked at again, against the new head.
@@ -266,6 +270,9 @@ func (c *clone) commit(ctx context.Context) error {
 		c.peers.arrived(c.side.branch, head, "")
 		c.lookAgain(snap.Changes)
 		return err
+	}
+	if pack == nil {
+		c.announceWith(ctx, nil, c.side.branch, old, head, added)
 	}
 	c.hook("after", change{Old: hexOrEmpty(old), New: head.String(), Paths: changedPaths(snap.Changes)})
 	return c.wantFrom(ctx, old, head, added...)

@@ -81,19 +81,29 @@ func (c *clone) tell(ctx context.Context, body signal.Body, to []*peer) {
 
 // announce tells the peers that a reference moved, with the objects when they are small.
 func (c *clone) announce(ctx context.Context, ref string, old, head gitrepo.Hash, keys []annex.Key) {
+	c.announceWith(ctx, c.pack(ctx, old, head), ref, old, head, keys)
+}
+
+// pack gives the objects of a commit for a signal; nil when they are too many, or nobody is there.
+func (c *clone) pack(ctx context.Context, old, head gitrepo.Hash) []byte {
+	if len(c.peers.online()) == 0 {
+		return nil
+	}
+	pack, err := c.git.Pack(ctx, head, parents(old), maxPack)
+	if err != nil && !errors.Is(err, gitrepo.ErrTooBig) {
+		c.log.Warn("pack commit", "commit", head, "err", err)
+	}
+	return pack
+}
+
+// announceWith is announce with the objects that go with it.
+func (c *clone) announceWith(ctx context.Context, pack []byte, ref string, old, head gitrepo.Hash, keys []annex.Key) {
 	c.branchesMoved()
 	online := c.peers.online()
 	if len(online) == 0 {
 		return
 	}
-	a := signal.Announce{Ref: ref, Old: signal.Hash(old), New: signal.Hash(head)}
-	pack, err := c.git.Pack(ctx, head, parents(old), maxPack)
-	switch {
-	case err == nil:
-		a.Pack = pack
-	case !errors.Is(err, gitrepo.ErrTooBig):
-		c.log.Warn("pack commit", "commit", head, "err", err)
-	}
+	a := signal.Announce{Ref: ref, Old: signal.Hash(old), New: signal.Hash(head), Pack: pack}
 	if len(keys) <= keysPerSignal {
 		a.Keys = keyStrings(keys)
 	} else {

@@ -86,7 +86,7 @@ func (g *tmpGroup) close() {
 }
 
 // manyPaths is from how many files on one sync of the file system is cheaper than one of each.
-const manyPaths = 64
+const manyPaths = 16
 
 // sync makes files and directories on the file system of the group durable.
 func (g *tmpGroup) sync(paths []string) error {
