@@ -67,6 +67,9 @@ func (r *Repo) rename(k Key, tmpfile string, thin bool) (object string, err erro
 	object, present := r.ObjectPath(k)
 	if present {
 		old, err := os.Lstat(object)
+		if err == nil && os.SameFile(old, st) { // a thin file that is added anew
+			return object, os.Remove(tmpfile)
+		}
 		if err == nil && old.Size() == st.Size() {
 			if overwritten, _, err := checkObject(k, object); err == nil && !overwritten {
 				return object, os.Remove(tmpfile)

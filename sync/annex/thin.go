@@ -133,7 +133,13 @@ func (r *Repo) DropOverwritten(ctx context.Context, k Key, path string, st gitre
 	_, changed := r.unchanged(path, st, false)
 	gone = true
 	for _, other := range others {
-		if gone = r.restore(ctx, k, other) != nil; !gone {
+		switch err := r.restore(ctx, k, other); {
+		case err == nil:
+			gone = false
+		case !isGone(err) && !errors.Is(err, ErrBadContent): // it may have the content, and nobody else
+			return false, now, err
+		}
+		if !gone {
 			break
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/git-arbor/arbor/sync/annex/annextest"
 	"github.com/git-arbor/arbor/sync/gitrepo"
@@ -109,6 +110,17 @@ func testThin(t *testing.T) {
 	}
 	allSound()
 
+	t.Log("what is touched is still its object")
+	later := time.Now().Add(-time.Minute)
+	if err := os.Chtimes(r.workPath("f"), later, later); err != nil {
+		t.Fatal(err)
+	}
+	thin(addFile(t, r, "f", AddOptions{}).Key, "f", true)
+	if left, err := filepath.Glob(filepath.Join(r.dir, "othertmp", "*")); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+	allSound()
+
 	t.Log("a content that comes becomes its file")
 	removed(t, r, k, "f", "same")
 	if err := os.MkdirAll(filepath.Dir(r.TmpPath(k)), 0o777); err != nil {
@@ -159,6 +171,12 @@ func testThin(t *testing.T) {
 	}
 	second := addFile(t, r, "f", AddOptions{}).Key
 	thin(second, "f", true)
+	reserve := run(t, dir, "git", "config", "annex.diskreserve")
+	setConfig(t, r, "annex.diskreserve", "1000pb")
+	if _, _, err := r.DropOverwritten(t.Context(), k, "", gitrepo.Stat{}, []string{"same"}); !errors.Is(err, ErrNoRoom) || !r.Has(k) {
+		t.Errorf("without room for what another file has: %v", err)
+	}
+	setConfig(t, r, "annex.diskreserve", strings.TrimSpace(reserve))
 	drop := func(k Key, others ...string) (gone bool) {
 		t.Helper()
 		st, err := r.git.Stat("f")
