@@ -116,6 +116,22 @@ func TestUnlocked(t *testing.T) {
 	}
 }
 
+// TestEmptied has a program that knows nothing of git-annex check out a file whose content is here.
+func TestEmptied(t *testing.T) {
+	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop")
+	a, b := ms[0], ms[1]
+	want := map[string]string{"large.bin": noise(150_000)}
+	a.saveAll(want)
+	only(t, want, a, b)
+	for _, m := range ms {
+		m.save("large.bin", m.git("cat-file", "-p", "HEAD:large.bin")+"\n")
+	}
+	only(t, want, a, b)
+	for _, m := range ms {
+		m.annexSound()
+	}
+}
+
 // TestMovedLinks has a person move locked files into other folders, without git and with it.
 func TestMovedLinks(t *testing.T) {
 	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop")

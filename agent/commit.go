@@ -240,6 +240,7 @@ func (c *clone) commit(ctx context.Context) error {
 	c.skipped(paths, snap.Skipped)
 	snap.Index = append(snap.Index, c.ghosts(paths)...)
 	c.remember(snap.Index)
+	c.emptied(snap)
 	if len(snap.Changes) == 0 {
 		return c.refreshIndex(ctx, snap)
 	}

@@ -381,6 +381,31 @@ func (c *clone) present(keys []annex.Key) {
 	c.agenda.in(taskPublish, publishDelay)
 }
 
+// emptied notes files that were looked at and hold the pointer that git has, though their content is here: another program has put it there, or
+// was at the file when it was to get its content.
+func (c *clone) emptied(snap gitrepo.SnapshotResult) {
+	if c.annex == nil {
+		return
+	}
+	changed := make(map[string]bool)
+	for _, ch := range snap.Changes {
+		changed[ch.Path] = true
+	}
+	for _, e := range snap.Index {
+		if changed[e.Path] || e.Stat.Size > annex.MaxPointerSize {
+			continue
+		}
+		if k, ok := c.keyOf(e.Entry); !ok || !e.Entry.Mode.IsRegular() || !c.annex.Has(k) {
+			continue
+		} else if c.annex.Replacing(k) { // it may be about to remove the content
+			c.side.staged[e.Path] = true
+			c.agenda.in(taskStaged, retryDelay)
+		} else {
+			note(c.want.behind, k, e.Path)
+		}
+	}
+}
+
 // populate gives files whose content is here that content, where they still are pointers, and the index their stat.
 func (c *clone) populate(ctx context.Context) error {
 	if c.git.Bare() {

@@ -47,7 +47,7 @@ func (r *Repo) depopulateFile(ctx context.Context, dir string, l *Removal, path 
 	if err != nil || !entry.Mode.IsRegular() {
 		return none, err
 	}
-	pointer, err := r.git.Blob(entry.Hash, maxPointerSize)
+	pointer, err := r.git.Blob(entry.Hash, MaxPointerSize)
 	if err != nil {
 		return none, nil //nolint:nilerr // too long for a pointer
 	}

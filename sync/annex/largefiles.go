@@ -105,7 +105,7 @@ func (r *Repo) headEntry(ctx context.Context, path string) (gitrepo.Entry, error
 func EntryKey(git *gitrepo.Repo, e gitrepo.Entry) (Key, bool) {
 	switch {
 	case e.Mode.IsRegular():
-		content, err := git.Blob(e.Hash, maxPointerSize)
+		content, err := git.Blob(e.Hash, MaxPointerSize)
 		if err != nil {
 			return Key{}, false
 		}

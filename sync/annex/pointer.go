@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// maxPointerSize is the largest file that git-annex takes for a pointer, in bytes (Annex/Link.hs maxPointerSz).
-const maxPointerSize = 32768
+// MaxPointerSize is the largest file that git-annex takes for a pointer, in bytes (Annex/Link.hs maxPointerSz).
+const MaxPointerSize = 32768
 
 // maxLinkTarget bounds a symbolic link's target: PATH_MAX.
 const maxLinkTarget = 4096
@@ -19,7 +19,7 @@ func Pointer(k Key) []byte { return []byte(objectsDir + k.File() + "\n") }
 // ParsePointer reads the content of an unlocked annexed file as git holds it. The key is at the end of the first line;
 // further lines are allowed as git-annex allows them, when each names something below /annex/ and is complete.
 func ParsePointer(content []byte) (Key, bool) {
-	if len(content) > maxPointerSize {
+	if len(content) > MaxPointerSize {
 		return Key{}, false
 	}
 	first, rest, complete := bytes.Cut(content, []byte("\n"))

@@ -193,14 +193,14 @@ func (r *Repo) copyObject(ctx context.Context, dir, object string, pointer gitre
 // readPointer reads a file of the work tree that may be a pointer; no content when it is too long for one or no regular file.
 func (r *Repo) readPointer(path string) (gitrepo.Stat, []byte, error) {
 	st, err := r.git.Stat(path)
-	if err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || st.Size > maxPointerSize {
+	if err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || st.Size > MaxPointerSize {
 		return st, nil, err
 	}
 	f, err := os.OpenFile(r.workPath(path), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return st, nil, err
 	}
-	content, err := io.ReadAll(io.LimitReader(f, maxPointerSize+1))
+	content, err := io.ReadAll(io.LimitReader(f, MaxPointerSize+1))
 	return st, content, errors.Join(err, f.Close())
 }
 

@@ -86,7 +86,7 @@ func TestPointer(t *testing.T) {
 		text + "\n": true, text: true, text + "\r\n": true, "../.git" + text: true,
 		text + "\nsee /annex/ for more\n": true, text + "\nsee /annex/ for more": false, text + "\nmore\n": false, text + "\n\n": false,
 		"x" + text + "x": true, "annex/objects/SHA256E-s4--3a6eb079.txt\n": false, "\n" + text + "\n": false, "": false, "\n": false,
-		text + "\n" + strings.Repeat("/annex/\n", maxPointerSize/8): false,
+		text + "\n" + strings.Repeat("/annex/\n", MaxPointerSize/8): false,
 	} {
 		if _, ok := ParsePointer([]byte(content)); ok != want {
 			t.Errorf("ParsePointer(%.80q) = %v, want %v", content, ok, want)
