@@ -299,6 +299,9 @@ func (c *clone) step(ctx context.Context) error {
 		return err
 	}
 	if c.side.unfinished == "" && c.condition.halt == nil {
+		if wait, err := c.goOn(ctx); wait || err != nil { // what was begun
+			return err
+		}
 		if err := c.refreshEntries(ctx, nil); err != nil { // what an earlier cycle could not
 			return err
 		}

@@ -22,6 +22,7 @@ type person struct {
 	branches   map[string]gitrepo.Hash       // all that peers share
 	fresh      bool                          // branches were not read yet
 	begun      bool                          // a move of the branch may have been begun and not ended
+	resume     gitrepo.Hash                  // the commit whose files were being written when the agent died
 	halfway    step                          // of a check-out that has written files while the branch has not moved
 	steps      map[string][]gitrepo.Hash     // the commits that we moved each branch over while it was not checked out
 	synced     map[string]gitrepo.Hash       // git-annex's copies of branches that were looked at
@@ -249,7 +250,7 @@ func (c *clone) commit(ctx context.Context) error {
 		Parents: parents(old), Base: old, Changes: snap.Changes, Message: message(c.conf.Name, snap.Changes),
 	})
 	if err == nil {
-		err = c.intend(head)
+		err = c.intend(head, true)
 	}
 	if err != nil {
 		c.lookAgain(snap.Changes)
@@ -273,7 +274,7 @@ func (c *clone) commit(ctx context.Context) error {
 		return err
 	}
 	if pack == nil {
-		c.announceWith(ctx, nil, c.side.branch, old, head, added)
+		c.announce(ctx, c.side.branch, old, head, added)
 	}
 	c.hook("after", change{Old: hexOrEmpty(old), New: head.String(), Paths: changedPaths(snap.Changes)})
 	return c.wantFrom(ctx, old, head, added...)

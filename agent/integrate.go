@@ -97,6 +97,9 @@ func (c *clone) checkOut(ctx context.Context, target gitrepo.Hash, from string) 
 	}
 	defer lock.Unlock()
 	old := c.side.head
+	if err := c.intend(target, false); err != nil {
+		return false, err
+	}
 	out, err := c.writeFiles(ctx, lock, old, target)
 	if err != nil {
 		return false, fmt.Errorf("check out: %w", err)
@@ -107,7 +110,7 @@ func (c *clone) checkOut(ctx context.Context, target gitrepo.Hash, from string) 
 	}
 	c.condition.inTheWay = ""
 	c.log.Debug("checked out", "commit", target, "paths", len(out.Index))
-	if err := c.intend(target); err != nil {
+	if err := c.intend(target, true); err != nil {
 		return false, err
 	}
 	ch := change{Peer: from, Old: hexOrEmpty(old), New: target.String()}

@@ -8,10 +8,10 @@ import (
 	"github.com/git-arbor/arbor/sync/gitrepo"
 )
 
-// intend notes that the branch is about to move to a commit whose files the work tree has already. Should the agent die before it has,
-// what the person does meanwhile is still taken for changes of this commit.
-func (c *clone) intend(target gitrepo.Hash) error {
-	return c.git.Intend(gitrepo.RefUpdate{Name: c.side.branch, New: target, Old: c.side.head})
+// intend notes that the branch is about to move to a commit whose files are in the work tree, or are being written there. Should the agent die
+// before it has, what the person does meanwhile is still taken for changes of this commit.
+func (c *clone) intend(target gitrepo.Hash, written bool) error {
+	return c.git.Intend(gitrepo.Intent{RefUpdate: gitrepo.RefUpdate{Name: c.side.branch, New: target, Old: c.side.head}, Written: written})
 }
 
 // forgetIntent takes the note back: from here on the person may move the branch as they like.
@@ -24,26 +24,44 @@ func (c *clone) forgetIntent() {
 // finishMove moves the branch where it was about to move when the agent died, or when the person was faster, and what the person has committed
 // since with it. If they have gone elsewhere, the commit, should anybody have it, is like any of a peer.
 func (c *clone) finishMove(ctx context.Context, branch string, head gitrepo.Hash) (gitrepo.Hash, error) {
-	u, err := c.git.Intended(ctx)
+	i, err := c.git.Intended(ctx)
 	if errors.Is(err, gitrepo.ErrNotFound) {
 		c.side.begun = false
 		return head, nil
 	}
-	if err == nil && u.Name == branch && u.Old != head {
-		u, err = c.goneOn(ctx, u, head)
-	}
-	if err == nil && u.Name == branch && u.Old == head {
-		if err = c.follow(ctx, u); err == nil {
-			head = u.New
+	u := i.RefUpdate
+	if err == nil && i.Written && u.Name == branch {
+		if u.Old != head {
+			u, err = c.goneOn(ctx, u, head)
+		}
+		if err == nil && u.Old == head {
+			if err = c.follow(ctx, u); err == nil {
+				head = u.New
+			}
 		}
 	}
 	if err != nil {
 		c.side.moved = true
 		return head, fmt.Errorf("finish what was begun: %w", err)
 	}
+	if c.side.begun = false; !i.Written && u.Name == branch && u.Old == head {
+		c.side.resume = u.New
+	}
 	c.forgetIntent()
-	c.side.begun = false
 	return head, nil
+}
+
+// goOn ends the check-out during which the agent died, before the files that were written are taken for what the person wrote. It reports true
+// while that has to wait. Where the person has changed such a file since, all is left to a merge.
+func (c *clone) goOn(ctx context.Context) (wait bool, err error) {
+	if c.side.resume.IsZero() {
+		return false, nil
+	}
+	done, err := c.checkOut(ctx, c.side.resume, "a peer")
+	if done || c.side.halfway.to == c.side.resume { // else their git may be at work
+		c.side.resume = gitrepo.Hash{}
+	}
+	return !c.side.resume.IsZero(), err
 }
 
 // goneOn brings commits that the person has made, with the files of the intended commit before them, together with that one. Nothing of it

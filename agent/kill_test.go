@@ -128,6 +128,35 @@ func TestKilledBeforeTheBranchMoves(t *testing.T) {
 	}
 }
 
+// TestKilledWhileFilesAreWritten leaves a clone with some of the files of a commit that its agent was checking out when it was killed. They are
+// not the person's: what others have done with them meanwhile stands.
+func TestKilledWhileFilesAreWritten(t *testing.T) {
+	ms := newGrove(t, agent.InitOptions{Plain: true}, "laptop", "desktop")
+	a, b := ms[0], ms[1]
+	want := map[string]string{"moved": "0", "edited": "0", "deleted": "0", "other": "0"}
+	a.saveAll(want)
+	only(t, want, a, b)
+	b.stop()
+	branch, old := a.git("symbolic-ref", "HEAD"), a.git("rev-parse", "HEAD")
+	for name := range want {
+		a.save(name, "1")
+	}
+	a.clean()
+	next := a.git("rev-parse", "HEAD")
+	b.git("fetch", "-q", a.dir, next)
+	b.git("update-ref", "-d", "FETCH_HEAD")
+	for _, name := range []string{"moved", "edited", "deleted"} { // not the other
+		b.save(name, "1")
+	}
+	b.save(".git/arbor/intent", fmt.Sprintf("false %s %s %s\n", old, next, branch))
+	a.rename("moved", "moved away")
+	a.save("edited", "2")
+	a.remove("deleted")
+	a.clean()
+	b.start()
+	only(t, map[string]string{"moved away": "1", "edited": "2", "other": "1"}, a, b)
+}
+
 // killMoving has the branch of the clone not move until kill is called, which kills the agent while it waits for that.
 func (m *machine) killMoving() (kill func()) {
 	m.t.Helper()

@@ -13,9 +13,15 @@ import (
 // until it is on disk, nor for the objects.
 const intent = "intent"
 
-// Intend notes that a branch is about to move to the commit whose files the work tree has already.
-func (r *Repo) Intend(u RefUpdate) error {
-	path, text := r.ownPath(intent), fmt.Appendf(nil, "%s %s %s\n", u.Old, u.New, u.Name)
+// Intent is where a branch is about to move.
+type Intent struct {
+	RefUpdate
+	Written bool // the work tree has the files of the new commit; else they are being written
+}
+
+// Intend notes that a branch is about to move.
+func (r *Repo) Intend(i Intent) error {
+	path, text := r.ownPath(intent), fmt.Appendf(nil, "%t %s %s %s\n", i.Written, i.Old, i.New, i.Name)
 	err := os.WriteFile(path, text, 0o666)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err = os.MkdirAll(r.ownPath(""), 0o777); err == nil {
@@ -23,40 +29,40 @@ func (r *Repo) Intend(u RefUpdate) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("note where %s goes: %w", u.Name, err)
+		return fmt.Errorf("note where %s goes: %w", i.Name, err)
 	}
 	return nil
 }
 
 // Intended returns what was noted last and not forgotten, with all that the commit needs durable. ErrNotFound when there is no note, or
 // when something of the commit is missing.
-func (r *Repo) Intended(ctx context.Context) (u RefUpdate, err error) {
+func (r *Repo) Intended(ctx context.Context) (i Intent, err error) {
 	text, err := os.ReadFile(r.ownPath(intent))
 	if errors.Is(err, fs.ErrNotExist) {
-		return u, ErrNotFound
+		return i, ErrNotFound
 	}
 	if err != nil {
-		return u, fmt.Errorf("read where a branch goes: %w", err)
+		return i, fmt.Errorf("read where a branch goes: %w", err)
 	}
-	fields := bytes.SplitN(bytes.TrimSuffix(text, []byte("\n")), []byte(" "), 3)
-	if len(fields) < 3 {
-		return u, ErrNotFound // it was being written
+	fields := bytes.SplitN(bytes.TrimSuffix(text, []byte("\n")), []byte(" "), 4)
+	if len(fields) < 4 {
+		return i, ErrNotFound // it was being written
 	}
-	u.Name = string(fields[2])
-	u.Old, err = ParseHash(string(fields[0]))
+	i.Written, i.Name = string(fields[0]) == "true", string(fields[3])
+	i.Old, err = ParseHash(string(fields[1]))
 	if err == nil {
-		u.New, err = ParseHash(string(fields[1]))
+		i.New, err = ParseHash(string(fields[2]))
 	}
 	if err == nil {
-		err = r.Complete(ctx, u.New)
+		err = r.Complete(ctx, i.New)
 	}
 	if err != nil {
-		return u, fmt.Errorf("%w: %w", ErrNotFound, err)
+		return i, fmt.Errorf("%w: %w", ErrNotFound, err)
 	}
 	if err := syncAll(r.objects.dirs[0]); err != nil {
-		return u, fmt.Errorf("write objects to disk: %w", err)
+		return i, fmt.Errorf("write objects to disk: %w", err)
 	}
-	return u, nil
+	return i, nil
 }
 
 // ForgetIntent takes the note back, if there is one.

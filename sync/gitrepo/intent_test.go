@@ -18,8 +18,8 @@ func TestIntent(t *testing.T) {
 	c.ok(c.ForgetIntent())
 	old := c.make(nil, map[string]string{"a": "0", "b": "0"})
 	next := c.make([]Hash{old}, map[string]string{"a": "1", "b": "0"})
-	u := RefUpdate{Name: "refs/heads/a branch", New: next, Old: old}
-	c.ok(c.Intend(RefUpdate{Name: u.Name, New: old}))
+	u := Intent{RefUpdate{Name: "refs/heads/a branch", New: next, Old: old}, true}
+	c.ok(c.Intend(Intent{RefUpdate{Name: u.Name, New: old}, false}))
 	c.ok(c.Intend(u))
 	c = c.reopen()
 	if got, err := c.Intended(t.Context()); err != nil || got != u {
