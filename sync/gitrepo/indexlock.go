@@ -174,18 +174,27 @@ func (r *Repo) tryLockOwn() (unlock func(), err error) {
 	}, nil
 }
 
+// lockToRecover is lockOwn for those who mend what another process has left; unlock is nil while one is at work. One that was killed may still
+// have the lock for a moment, by a child that it was starting.
+func (r *Repo) lockToRecover(ctx context.Context) (unlock func(), err error) {
+	soon, cancel := context.WithTimeout(ctx, indexPatience)
+	defer cancel()
+	unlock, err = r.lockOwn(soon)
+	if soon.Err() != nil && ctx.Err() == nil && unlock == nil {
+		return nil, nil
+	}
+	return unlock, err
+}
+
 // recoverAdvance removes what a killed Advance left. Its index.lock is known by being the private index under a second
 // name; another's is never touched.
-func (r *Repo) recoverAdvance() error {
+func (r *Repo) recoverAdvance(ctx context.Context) error {
 	private := r.ownPath("index")
 	if _, err := os.Lstat(private); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	unlock, err := r.tryLockOwn()
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		return nil // not left behind: at work
-	}
-	if err != nil {
+	unlock, err := r.lockToRecover(ctx)
+	if unlock == nil {
 		return err
 	}
 	defer unlock()

@@ -94,11 +94,11 @@ func Open(ctx context.Context, dir string) (*Repo, error) {
 		return r.startChild(append([]string{"check-attr", "-z", "--stdin"}, conversionAttributes...)...)
 	}
 	if !r.bare {
-		if err := r.recoverAdvance(); err != nil {
+		if err := r.recoverAdvance(ctx); err != nil {
 			r.Close()
 			return nil, err
 		}
-		if err := r.recoverStaging(); err != nil {
+		if err := r.recoverStaging(ctx); err != nil {
 			r.Close()
 			return nil, err
 		}

@@ -1,6 +1,7 @@
 package gitrepo
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/sha1"
 	"errors"
@@ -10,8 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // New content of work-tree files is made ready in .git/arbor/tmp and moved to its place whole; what it replaces comes
@@ -33,7 +32,7 @@ func (r *Repo) stagePath(prefix string) (string, error) {
 
 // recoverStaging clears what a killed Checkout left. Content that no object has was a person's: it is kept in
 // .git/arbor/lost, see Lost.
-func (r *Repo) recoverStaging() error {
+func (r *Repo) recoverStaging(ctx context.Context) error {
 	dir := r.ownPath("tmp")
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) || len(entries) == 0 {
@@ -42,11 +41,8 @@ func (r *Repo) recoverStaging() error {
 	if err != nil {
 		return fmt.Errorf("recover: %w", err)
 	}
-	unlock, err := r.tryLockOwn()
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		return nil // not left behind: at work
-	}
-	if err != nil {
+	unlock, err := r.lockToRecover(ctx)
+	if unlock == nil {
 		return err
 	}
 	defer unlock()
