@@ -169,6 +169,21 @@ func (w *interleaving) rest() {
 	for _, m := range w.all {
 		laptop.try("annex", "semitrust", m.git("config", "annex.uuid"))
 	}
+	settings := func(m *machine) (all []string) {
+		for _, log := range []string{"numcopies.log", "trust.log"} {
+			said, _ := m.tryGit("show", "git-annex:"+log) // there may be none
+			all = append(all, slices.Sorted(strings.Lines(said+"\n"))...)
+		}
+		return all
+	}
+	for _, m := range w.all {
+		m.eventually("know the settings", func() error {
+			if got, want := settings(m), settings(laptop); m != laptop && !slices.Equal(got, want) {
+				return fmt.Errorf("its settings are %q, want %q", got, want)
+			}
+			return nil
+		})
+	}
 }
 
 // settle waits until all clones have the same commit, a clean work tree and the same locations, and say that they are in step.
