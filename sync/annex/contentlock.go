@@ -44,6 +44,10 @@ func (r *Repo) lockContent(k Key) (*contentLock, error) {
 		l.release(nil)
 		return nil, err
 	}
+	if err := syncNames(object); err != nil { // it may have come this moment, and others remove theirs because of it
+		l.release(nil)
+		return nil, fmt.Errorf("lock content: %w", err)
+	}
 	return l, nil
 }
 

@@ -125,7 +125,7 @@ func (l *Removal) idle(taken string) bool {
 	return l.lock.is(taken) || !gitrepo.BeingWritten(f) // the lock itself has the object open for writing where it is on the object
 }
 
-// writeTemp makes a file in dir whose time is far enough back for git to trust the index about it.
+// writeTemp makes a file in dir, on disk for certain, whose time is far enough back for git to trust the index about it.
 func writeTemp(dir string, content []byte, mode fs.FileMode) (string, error) {
 	f, err := createTemp(dir, "pointer", 0o600)
 	if err != nil {
@@ -133,7 +133,7 @@ func writeTemp(dir string, content []byte, mode fs.FileMode) (string, error) {
 	}
 	_, err = f.Write(content)
 	modified := time.Now().Add(-racyMargin)
-	if err = cmp.Or(err, f.Chmod(mode), f.Close(), os.Chtimes(f.Name(), modified, modified)); err != nil {
+	if err = cmp.Or(err, f.Chmod(mode), f.Sync(), f.Close(), os.Chtimes(f.Name(), modified, modified)); err != nil {
 		return "", errors.Join(err, os.Remove(f.Name()))
 	}
 	return f.Name(), nil

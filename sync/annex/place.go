@@ -52,6 +52,11 @@ func (r *Repo) placeDurable(k Key, tmpfile string) error {
 	if err != nil {
 		return err
 	}
+	return syncNames(object)
+}
+
+// syncNames makes the name of an object durable.
+func syncNames(object string) error {
 	dir := filepath.Dir(object)
 	return errors.Join(syncFile(dir), syncFile(filepath.Dir(dir)))
 }
