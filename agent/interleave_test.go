@@ -250,6 +250,9 @@ func (w *interleaving) whereis(m *machine) (map[string]string, error) {
 	out, err := m.tryGit(append([]string{"annex", "whereis", "--json"}, w.scope(m)...)...)
 	found := make(map[string]string)
 	for line := range strings.Lines(out) {
+		if !strings.HasPrefix(line, "{") {
+			continue // it counts what has no copy but untrusted ones
+		}
 		var row struct {
 			Key                string
 			Whereis, Untrusted []struct{ UUID string }
