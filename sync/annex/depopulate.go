@@ -132,7 +132,7 @@ func writeTemp(dir string, content []byte, mode fs.FileMode) (string, error) {
 		return "", err
 	}
 	_, err = f.Write(content)
-	modified := time.Now().Add(-racyMargin)
+	modified := time.Now().Add(-gitrepo.RacyMargin)
 	if err = cmp.Or(err, f.Chmod(mode), f.Sync(), f.Close(), os.Chtimes(f.Name(), modified, modified)); err != nil {
 		return "", errors.Join(err, os.Remove(f.Name()))
 	}

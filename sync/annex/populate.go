@@ -16,11 +16,6 @@ import (
 	"github.com/git-arbor/arbor/sync/gitrepo"
 )
 
-// racyMargin is how much older than now a populated file says it is. git compares whole seconds unless it was built with USE_NSEC: when the index is
-// written in the second of a file's modification time, git does not trust its entry (Documentation/technical/racy-git.txt), and the next
-// git status sends the whole file through the filter, which may not want it annexed any more.
-const racyMargin = time.Second
-
 const (
 	groupFiles = 1000      // files that are populated in one go, at most
 	groupBytes = 256 << 20 // and of how many bytes, at most, unless it is one file
@@ -183,7 +178,7 @@ func (r *Repo) copyObject(ctx context.Context, dir, object string, pointer gitre
 	if tmp, size, err = copyIn(ctx, dir, 0o600, src, nil); err != nil {
 		return "", 0, err
 	}
-	modified := time.Now().Add(-racyMargin)
+	modified := time.Now().Add(-gitrepo.RacyMargin)
 	if err := cmp.Or(os.Chmod(tmp, fs.FileMode(pointer.Mode&0o777|0o200)), os.Chtimes(tmp, modified, modified)); err != nil {
 		return "", 0, errors.Join(err, os.Remove(tmp))
 	}

@@ -58,7 +58,7 @@ func (r *Repo) linkObject(dir, object string, pointer gitrepo.Stat) (string, err
 		return "", nil //nolint:nilerr // such as on a file system without hard links
 	}
 	err = os.Chmod(tmp, fs.FileMode(pointer.Mode&0o777|0o200)|r.perms.files)
-	if margin := time.Now().Add(-racyMargin); err == nil && time.Unix(st.Mtim.Unix()).After(margin) {
+	if margin := time.Now().Add(-gitrepo.RacyMargin); err == nil && time.Unix(st.Mtim.Unix()).After(margin) {
 		err = os.Chtimes(tmp, margin, margin)
 	}
 	if err != nil {

@@ -9,9 +9,15 @@ import (
 	"os"
 	"path"
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
+
+// RacyMargin is how much older than now a file says it is that has the content of a pointer. git compares whole seconds unless it was built with USE_NSEC:
+// when the index is written in the second of a file's modification time, git does not trust its entry (Documentation/technical/racy-git.txt),
+// and the next git status sends the whole file through the filter, which may not want it annexed any more, or by another key.
+const RacyMargin = time.Second
 
 // streamAbove is from which size on the content of a blob goes to its file through git instead of memory.
 const streamAbove = 32 << 20
@@ -37,12 +43,15 @@ func (c *checkout) stage(ctx context.Context, s *step) (staged string, err error
 	if err != nil {
 		return "", err
 	}
-	err = c.fill(ctx, f, s)
+	filled, err := c.fill(ctx, f, s)
 	if err == nil && s.there && s.st.IsRegular() {
 		err = f.Chmod(permissions(s.st, s.New.Mode))
 	}
 	if cerr := f.Close(); err == nil {
 		err = cerr
+	}
+	if past := time.Now().Add(-RacyMargin); err == nil && filled {
+		err = os.Chtimes(staged, past, past)
 	}
 	if err != nil {
 		os.Remove(staged)
@@ -60,19 +69,24 @@ func permissions(st Stat, mode Mode) fs.FileMode {
 	return perm
 }
 
-// fill writes the content.
-func (c *checkout) fill(ctx context.Context, f *os.File, s *step) error {
+// fill writes the content. filled is true when it is that of a pointer.
+func (c *checkout) fill(ctx context.Context, f *os.File, s *step) (filled bool, err error) {
 	if c.opt.Content != nil {
 		if src, ok := c.opt.Content(s.Path, s.New); ok {
 			in, err := os.Open(src)
 			if err != nil {
-				return err
+				return false, err
 			}
 			defer in.Close()
 			_, err = io.Copy(f, in)
-			return err
+			return true, err
 		}
 	}
+	return false, c.writeBlob(ctx, f, s)
+}
+
+// writeBlob writes what git has of a file.
+func (c *checkout) writeBlob(ctx context.Context, f *os.File, s *step) error {
 	args := []string{"cat-file", "blob", s.New.Hash.String()}
 	if c.conv[s.Path] == byGit && s.New.Mode.IsRegular() {
 		args = append(slices.Clone(withoutAnnexFilter), "cat-file", "--filters", "--path="+s.Path, s.New.Hash.String())
