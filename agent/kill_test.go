@@ -24,6 +24,7 @@ import (
 // TestEditsSurviveKills has two people edit the same file at the same time, over and over, while either agent is killed
 // at any moment. Every edit must be in history, and all must end with the same.
 func TestEditsSurviveKills(t *testing.T) {
+	t.Parallel()
 	const rounds = 200
 	n := newNetwork(t)
 	a, b := n.machine(t, "laptop"), n.machine(t, "desktop")

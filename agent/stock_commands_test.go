@@ -14,8 +14,10 @@ import (
 // TestCommandsOfGitAnnex has a person run git-annex's commands in one clone while agents run there and in another, where git-annex is of
 // another version.
 func TestCommandsOfGitAnnex(t *testing.T) {
+	t.Parallel()
 	for i, name := range []string{"system beside sid", "sid beside system"} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop", "lost")
 			ms[i].stop()
 			ms[1-i].stop()
