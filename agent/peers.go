@@ -47,6 +47,7 @@ type peer struct {
 	edge     signal.Edge   // what was last told of getting contents from it
 	probed   bool          // a probe was sent that way
 	refuses  bool          // it says that it exchanges no contents with this clone; only while it is online
+	late     bool          // it has not written down where contents are, and said nothing since
 
 	fetching bool
 	failures int           // fetches in a row that failed

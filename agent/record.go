@@ -93,20 +93,21 @@ func (c *clone) unsaid(ctx context.Context, locations []annex.Location) (news []
 	return news, nil
 }
 
-// gathers reports whether this clone writes the location log for all that are online, so that one commit says what each would have
-// said by one of its own: it is the first by id, which all see alike.
-func (c *clone) gathers() bool {
+// gatherer is the peer that writes the location log for all that are online, so that one commit says what each would have said by one of its own:
+// it is the first of them by id, which all see alike. It is nil when that is this clone.
+func (c *clone) gatherer() *peer {
+	var first *peer
 	for _, p := range c.peers.byID {
-		if p.online() && p.id.clone < c.id && p.vector.Annex != (signal.Hash{}) {
-			return false
+		if p.online() && !p.late && p.vector.Annex != (signal.Hash{}) && p.id.clone < c.id && (first == nil || p.id.clone < first.id.clone) {
+			first = p
 		}
 	}
-	return true
+	return first
 }
 
 // gather takes in where contents are, as was told at a time by somebody who knows, if it is for this clone to write that down.
 func (c *clone) gather(uuid string, keys []annex.Key, at time.Time) {
-	if c.annex == nil || len(keys) == 0 || !c.gathers() {
+	if c.annex == nil || len(keys) == 0 || c.gatherer() != nil {
 		return
 	}
 	for _, k := range keys {
@@ -162,8 +163,13 @@ func (c *clone) burst() bool {
 // leftToOthers reports whether another clone is to write what is known here, which it was told, and looks again when that is late.
 // What has gone it was not told: that is written before the locks on the other copies are given back.
 func (c *clone) leftToOthers() bool {
+	first := c.gatherer()
+	if first == nil || slices.ContainsFunc(c.want.records, func(l annex.Location) bool { return !l.Present }) {
+		return false
+	}
 	late := gatherLate - time.Since(c.want.unrecorded)
-	if late <= 0 || c.gathers() || slices.ContainsFunc(c.want.records, func(l annex.Location) bool { return !l.Present }) {
+	if late <= 0 { // its machine may be asleep, and the server not know it yet
+		first.late = true
 		return false
 	}
 	c.agenda.in(taskRecord, late)

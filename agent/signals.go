@@ -203,7 +203,7 @@ func (c *clone) receive(ctx context.Context, from string, payload xmpp.Payload) 
 		return
 	}
 	p := c.peers.find(peerID{m.Device, sig.Clone}, m, c.remoteTaken)
-	p.seen = sig.Time
+	p.seen, p.late = sig.Time, false
 	c.log.Debug("received", "from", p.name, "body", fmt.Sprintf("%T", sig.Body))
 	if !p.online() {
 		p.jid = from
