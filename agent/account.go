@@ -74,6 +74,19 @@ func (acc *account) setPresence(clone string, p *xmpp.Payload) error {
 	return acc.client.SetPresence(all)
 }
 
+// seenBy reports whether the server spreads our presence to an account. Of two that have just become contacts one may see the other first, for
+// subscriptions take their time.
+func (a *agent) seenBy(jid string) bool {
+	acc := a.current()
+	if acc == nil || jid == acc.jid {
+		return true
+	}
+	acc.mu.Lock()
+	defer acc.mu.Unlock()
+	subscription := acc.contacts[jid].Subscription
+	return subscription == "from" || subscription == "both"
+}
+
 // route gives each event of the session to whom it concerns.
 func (a *agent) route(ctx context.Context, acc *account) {
 	for e := range acc.client.Events() {

@@ -158,6 +158,7 @@ func (c *clone) publish(ctx context.Context) {
 	c.peers.told = &v
 	c.agent.setPresence(c.id, &payload)
 	c.log.Debug("published")
+	c.tell(ctx, v, slices.DeleteFunc(c.peers.online(), func(p *peer) bool { return c.agent.seenBy(p.bare) }))
 }
 
 func (c *clone) vector() (signal.Vector, error) {
