@@ -74,13 +74,7 @@ func runGetter() error {
 func TestGetterKilled(t *testing.T) {
 	t.Parallel()
 	r := newAnnex(t)
-	var done bytes.Buffer
-	for kills := range 8 {
-		done.Write(killed(t, r, getterEnv, time.Duration(kills*15)*time.Millisecond))
-		if done.Len() > 0 {
-			done.Truncate(bytes.LastIndexByte(done.Bytes(), '\n') + 1)
-		}
-	}
+	done := killedOften(t, r, getterEnv, 8, 15*time.Millisecond)
 	whole := make(map[string]int)
 	files, err := filepath.Glob(r.workPath("file * of *"))
 	if err != nil || len(files) < getterGroup {
@@ -103,7 +97,7 @@ func TestGetterKilled(t *testing.T) {
 			t.Errorf("%s is not here, by the log in %q", k, at)
 		}
 	}
-	for group := range strings.FieldsSeq(done.String()) {
+	for group := range strings.FieldsSeq(done) {
 		if _, err := strconv.Atoi(group); err != nil || whole[group] != getterGroup {
 			t.Errorf("%d files of group %s are whole", whole[group], group)
 		}

@@ -136,6 +136,17 @@ func TestRemovalKilled(t *testing.T) {
 	fsck(t, r.git.Dir())
 }
 
+// killedOften has killed kill a program some times, each time a step later, and gives the lines that it has said whole.
+func killedOften(t *testing.T, r *Repo, env string, times int, step time.Duration) string {
+	t.Helper()
+	var done []byte
+	for kills := range times {
+		done = append(done, killed(t, r, env, time.Duration(kills)*step)...)
+		done = done[:bytes.LastIndexByte(done, '\n')+1]
+	}
+	return string(done)
+}
+
 // killed runs this binary as another program, and kills it some time after it has begun. It gives what the program has said.
 func killed(t *testing.T, r *Repo, env string, after time.Duration) []byte {
 	t.Helper()
@@ -218,14 +229,8 @@ func runWriter() error {
 func TestKilled(t *testing.T) {
 	t.Parallel()
 	r := newAnnex(t)
-	var done bytes.Buffer
-	for kills := range 6 {
-		done.Write(killed(t, r, writerEnv, time.Duration(kills*7)*time.Millisecond))
-		if done.Len() > 0 {
-			done.Truncate(bytes.LastIndexByte(done.Bytes(), '\n') + 1)
-		}
-	}
-	for line := range strings.Lines(done.String()) {
+	done := killedOften(t, r, writerEnv, 6, 7*time.Millisecond)
+	for line := range strings.Lines(done) {
 		k := mustKey(t, strings.TrimSpace(line))
 		if !r.Has(k) || len(locations(t, r, k)) != 1 {
 			t.Errorf("%s was said to be done: here %v, by the log in %q", k, r.Has(k), locations(t, r, k))

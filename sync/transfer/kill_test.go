@@ -18,27 +18,11 @@ func TestKilled(t *testing.T) {
 	content := random(12<<20, 1)
 	key := from.put(t, content)[0]
 	limit := p2p.NewLimiter(24 << 20)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	serve := honest(from, p2p.Limits{Up: limit})
-	var serving sync.WaitGroup
-	serving.Go(func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			serving.Go(func() { serve(t.Context(), conn) })
-		}
-	})
-	defer serving.Wait()
-	defer l.Close()
+	addr := served(t, honest(from, p2p.Limits{Up: limit}))
 
 	begin := func() *exec.Cmd {
 		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), "TRANSFER_TEST_GET="+to.dir, "TRANSFER_TEST_FROM="+l.Addr().String(), "GORACE=atexit_sleep_ms=0")
+		cmd.Env = append(os.Environ(), "TRANSFER_TEST_GET="+to.dir, "TRANSFER_TEST_FROM="+addr, "GORACE=atexit_sleep_ms=0")
 		cmd.Stdin = strings.NewReader(key.String())
 		cmd.Stderr = os.Stderr
 		if err := cmd.Start(); err != nil {
@@ -92,4 +76,28 @@ func TestKilledBeforePlacing(t *testing.T) {
 	q.Add(jobs(key)...)
 	q.awaitPresent(t, 1)
 	to.check(t, key)
+}
+
+// served has serve answer on a port of this machine until the test ends, for processes of their own.
+func served(t *testing.T, serve peer) (addr string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			serving.Go(func() { serve(t.Context(), conn) })
+		}
+	})
+	t.Cleanup(func() {
+		l.Close()
+		serving.Wait()
+	})
+	return l.Addr().String()
 }

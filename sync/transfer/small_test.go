@@ -3,7 +3,6 @@ package transfer_test
 import (
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -93,23 +92,7 @@ func TestSmallNotPlaced(t *testing.T) {
 func TestSmallKilled(t *testing.T) {
 	from, to := newClone(t), newClone(t)
 	keys := from.put(t, many(600, 2000)...)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	serve := honest(from, p2p.Limits{})
-	var serving sync.WaitGroup
-	serving.Go(func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			serving.Go(func() { serve(t.Context(), conn) })
-		}
-	})
-	defer serving.Wait()
-	defer l.Close()
+	addr := served(t, honest(from, p2p.Limits{}))
 	var wanted strings.Builder
 	for _, key := range keys {
 		fmt.Fprintln(&wanted, key)
@@ -117,7 +100,7 @@ func TestSmallKilled(t *testing.T) {
 	run := func(kill func(*exec.Cmd)) (told []string) {
 		var out strings.Builder
 		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), "TRANSFER_TEST_GET="+to.dir, "TRANSFER_TEST_FROM="+l.Addr().String(), "GORACE=atexit_sleep_ms=0")
+		cmd.Env = append(os.Environ(), "TRANSFER_TEST_GET="+to.dir, "TRANSFER_TEST_FROM="+addr, "GORACE=atexit_sleep_ms=0")
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(wanted.String()), &out, os.Stderr
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
