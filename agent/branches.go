@@ -33,7 +33,7 @@ func (c *clone) followBranches(ctx context.Context) error {
 	for ref, h := range refs {
 		delete(c.state.Deleted, ref)
 		if old := c.side.branches[ref]; !c.side.fresh && old != h && ref != c.side.branch {
-			c.announce(ctx, ref, old, h, nil)
+			c.announce(ctx, ref, old, h)
 			moved = true
 		}
 	}

@@ -204,7 +204,7 @@ func (c *clone) followHead(ctx context.Context, branch string, head gitrepo.Hash
 		return err
 	}
 	if sameBranch && branch != "" && !head.IsZero() {
-		c.announce(ctx, branch, old, head, nil)
+		c.announce(ctx, branch, old, head)
 	}
 	return c.wantFrom(ctx, old, head)
 }
@@ -274,7 +274,7 @@ func (c *clone) commit(ctx context.Context) error {
 		return err
 	}
 	if pack == nil {
-		c.announce(ctx, c.side.branch, old, head, added)
+		c.announceWith(ctx, nil, c.side.branch, old, head, added)
 	}
 	c.hook("after", change{Old: hexOrEmpty(old), New: head.String(), Paths: changedPaths(snap.Changes)})
 	return c.wantFrom(ctx, old, head, added...)

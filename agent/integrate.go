@@ -61,7 +61,7 @@ func (c *clone) integrateHead(ctx context.Context) error {
 			return err
 		}
 		if !res.FastForward { // whoever has the same heads makes the same commit, the others fetch it
-			c.announce(ctx, ref, old, res.Commit, nil)
+			c.announce(ctx, ref, old, res.Commit)
 		}
 		c.branchesMoved()
 	}

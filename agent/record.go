@@ -151,12 +151,11 @@ func (c *clone) burst() bool {
 	if len(c.want.records)+len(c.want.told) == 0 || time.Since(c.want.unrecorded) > recordLate {
 		return false
 	}
-	left := recordDelay - time.Since(c.want.newest)
-	if left <= 0 && len(c.queue.Running()) == 0 {
+	if time.Since(c.want.newest) >= recordDelay && len(c.queue.Running()) == 0 {
 		return false
 	}
 	c.want.recordDue = false
-	c.agenda.in(taskRecord, max(left, recordDelay))
+	c.agenda.in(taskRecord, recordDelay)
 	return true
 }
 
@@ -228,7 +227,7 @@ func (c *clone) mergeAndRecord(ctx context.Context) error {
 			return fmt.Errorf("write location log: %w", err)
 		}
 		if head != merged {
-			c.announce(ctx, annexBranch, merged, head, nil)
+			c.announce(ctx, annexBranch, merged, head)
 			c.agenda.in(taskPublish, publishDelay)
 		}
 	}

@@ -80,8 +80,8 @@ func (c *clone) tell(ctx context.Context, body signal.Body, to []*peer) {
 }
 
 // announce tells the peers that a reference moved, with the objects when they are small.
-func (c *clone) announce(ctx context.Context, ref string, old, head gitrepo.Hash, keys []annex.Key) {
-	c.announceWith(ctx, c.pack(ctx, old, head), ref, old, head, keys)
+func (c *clone) announce(ctx context.Context, ref string, old, head gitrepo.Hash) {
+	c.announceWith(ctx, c.pack(ctx, old, head), ref, old, head, nil)
 }
 
 // pack gives the objects of a commit for a signal; nil when they are too many, or nobody is there.
@@ -96,7 +96,7 @@ func (c *clone) pack(ctx context.Context, old, head gitrepo.Hash) []byte {
 	return pack
 }
 
-// announceWith is announce with the objects that go with it.
+// announceWith is announce with the objects that go with it, and the contents that came with the commit.
 func (c *clone) announceWith(ctx context.Context, pack []byte, ref string, old, head gitrepo.Hash, keys []annex.Key) {
 	c.branchesMoved()
 	online := c.peers.online()

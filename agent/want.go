@@ -63,7 +63,7 @@ func (c *clone) setWanted(ctx context.Context, id, text string) error {
 	if head == old {
 		return nil
 	}
-	c.announce(ctx, annexBranch, old, head, nil)
+	c.announce(ctx, annexBranch, old, head)
 	c.agenda.in(taskPublish, publishDelay)
 	return c.lookAtContents(ctx)
 }

@@ -31,8 +31,8 @@ type Added struct {
 }
 
 // Add copies a regular file of the work tree into the annex, hashing it on the way, or makes it the object itself where annex.thin says so. It wraps
-// gitrepo.ErrChanged when the file changed meanwhile; nothing but an object that nobody refers to may have been left behind then. A file that is a pointer stays that pointer. The
-// location log is not touched: Record that.
+// gitrepo.ErrChanged when the file changed meanwhile; nothing but an object that nobody refers to may have been left behind then. A file that is a
+// pointer stays that pointer. The location log is not touched: Record that.
 func (r *Repo) Add(ctx context.Context, path string, opts AddOptions) (Added, error) {
 	b := r.NewBatch()
 	defer b.Close()
