@@ -71,6 +71,7 @@ func Run(ctx context.Context, opt Options) error {
 	a.group = g
 	g.Go(func() error { return a.node.Run(ctx) })
 	g.Go(func() error { return runHooks(ctx, a.hookConfig, a.hooks, a.log) })
+	a.apply(ctx, a.conf) // before anybody can ask for a clone
 	ready := opt.Ready
 	if ready == nil {
 		ready = func() {}
@@ -87,7 +88,6 @@ func Run(ctx context.Context, opt Options) error {
 		return err
 	})
 	g.Go(func() error {
-		a.apply(ctx, a.conf)
 		for {
 			select {
 			case <-ctx.Done():
