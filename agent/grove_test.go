@@ -356,8 +356,17 @@ func settled(t testing.TB, machines ...*machine) {
 		})
 	}
 	for _, m := range machines {
-		m.git("fsck", "--strict")
+		m.gitSound("--strict")
 	}
+}
+
+// gitSound lets git judge the clone, more than once if need be: what arrives while git fsck reads, it takes for missing.
+func (m *machine) gitSound(args ...string) {
+	m.t.Helper()
+	m.eventually("be sound", func() error {
+		_, err := m.tryGit(append([]string{"fsck"}, args...)...)
+		return err
+	})
 }
 
 // newGrove makes machines whose clones are in step: the first has made the repository, the others have joined it.

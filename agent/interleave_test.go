@@ -224,7 +224,7 @@ func (w *interleaving) settle() {
 			}
 			return fmt.Errorf("git annex whereis: %s", differing(m, got, first, want))
 		})
-		m.git("fsck", "--strict")
+		m.gitSound("--strict")
 	}
 }
 

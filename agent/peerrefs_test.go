@@ -88,7 +88,7 @@ func TestPeerRefs(t *testing.T) {
 		only(t, want, a, b)
 		follow(a, b)
 		for _, m := range ms[:2] {
-			m.git("fsck", "--strict", "--connectivity-only")
+			m.gitSound("--strict", "--connectivity-only")
 			m.sound()
 		}
 	})
