@@ -238,6 +238,9 @@ func TestConflictsOfOurOwn(t *testing.T) {
 			t.Errorf("%s is %v, %v, want %+v", path, e, err, want)
 		}
 	}
+	if err := r.git.Sync(); err != nil {
+		t.Fatal(err)
+	}
 	if files := strings.Fields(run(t, r.git.Dir(), "git", "ls-tree", "-r", "--name-only", commit.String())); len(files) != len(wants)+1 {
 		t.Errorf("the merge has %q, want %d files", files, len(wants)+1)
 	}

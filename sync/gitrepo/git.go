@@ -50,8 +50,8 @@ func (r *Repo) command(ctx context.Context, args ...string) *exec.Cmd {
 	return r.Program(ctx, "git", append(full, args...)...)
 }
 
-// Program prepares another program to run at the top of this repository, without what the environment may say about other
-// repositories. It gets an own process group, so that a Ctrl-C meant for the agent does not end it half way, and dies with ctx.
+// Program prepares another program to run at the top of this repository, with all objects written so far, without what the environment
+// may say about other repositories. It gets an own process group, so that a Ctrl-C meant for the agent does not end it half way, and dies with ctx.
 func (r *Repo) Program(ctx context.Context, name string, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = r.dir
@@ -60,6 +60,9 @@ func (r *Repo) Program(ctx context.Context, name string, args ...string) *exec.C
 	// Its own children (index-pack, the helper of a fetch) end with it; git removes its lock files on SIGTERM.
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = 2 * time.Second
+	if err := r.objects.flush(); err != nil {
+		cmd.Err = err // for whoever starts it
+	}
 	return cmd
 }
 

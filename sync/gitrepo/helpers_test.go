@@ -127,7 +127,11 @@ func (c clone) run(args ...string) string {
 	return strings.TrimRight(out, "\n")
 }
 
+// try lets git see what was written first.
 func (c clone) try(args ...string) (string, error) {
+	if err := c.Sync(); err != nil {
+		return "", err
+	}
 	cmd := exec.Command("git", args...)
 	cmd.Dir = c.Dir()
 	out, err := cmd.CombinedOutput()

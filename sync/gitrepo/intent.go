@@ -21,6 +21,9 @@ type Intent struct {
 
 // Intend notes that a branch is about to move.
 func (r *Repo) Intend(i Intent) error {
+	if err := r.objects.flush(); err != nil {
+		return err
+	}
 	path, text := r.ownPath(intent), fmt.Appendf(nil, "%t %s %s %s\n", i.Written, i.Old, i.New, i.Name)
 	err := os.WriteFile(path, text, 0o666)
 	if errors.Is(err, fs.ErrNotExist) {

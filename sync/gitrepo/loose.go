@@ -1,6 +1,7 @@
 package gitrepo
 
 import (
+	"bytes"
 	"compress/zlib"
 	"crypto/sha1"
 	"errors"
@@ -15,12 +16,12 @@ import (
 	"github.com/go-git/go-git/v5/plumbing"
 )
 
-// Loose objects are written whatever packs hold: an object that only an unreachable pack has may be pruned by git at
-// any moment. Format: gitformat-loose(5), zlib of "type size NUL content".
+// Objects are written whatever packs hold: an object that only an unreachable pack has may be pruned by git at any moment. Format of
+// loose ones: gitformat-loose(5), zlib of "type size NUL content".
 
-// WriteBlob writes a blob object. It is on disk for certain after Sync.
+// WriteBlob writes a blob object. Git sees it when it is next started by r or a reference moves; it is on disk for certain after Sync.
 func (r *Repo) WriteBlob(data []byte) (Hash, error) {
-	return r.objects.write(plumbing.BlobObject, data)
+	return r.objects.write(plumbing.BlobObject, bytes.Clone(data))
 }
 
 // BlobFromFile writes what rd yields, exactly size bytes, as a blob without holding it in memory. ErrChanged when
@@ -29,25 +30,38 @@ func (r *Repo) BlobFromFile(rd io.Reader, size int64) (Hash, error) {
 	return r.objects.writeStream(rd, size)
 }
 
-// write stores an object whose bytes are already trusted.
+// write stores an object whose bytes are already trusted, and do not change any more.
 func (s *objectStore) write(kind plumbing.ObjectType, data []byte) (Hash, error) {
-	h := hashObject(kind, data)
+	h, o := hashObject(kind, data), object{kind, data}
 	if s.freshen(h) {
 		return h, nil
 	}
-	lw, err := s.newLoose(kind, int64(len(data)))
+	var err error
+	if len(data) > maxPending/8 {
+		if err = s.flush(); err == nil { // first what it may point to
+			err = s.writeLoose(h, o)
+		}
+	} else {
+		err = s.hold(h, o)
+	}
 	if err != nil {
 		return Hash{}, fmt.Errorf("write object: %w", err)
 	}
-	if _, err = lw.zw.Write(data); err != nil {
-		lw.abort()
-		return Hash{}, fmt.Errorf("write object: %w", err)
-	}
-	if err := s.commitLoose(lw, h); err != nil {
-		return Hash{}, fmt.Errorf("write object: %w", err)
-	}
-	s.remember(h, object{kind, data})
+	s.remember(h, o)
 	return h, nil
+}
+
+// writeLoose makes an object a file.
+func (s *objectStore) writeLoose(h Hash, o object) error {
+	lw, err := s.newLoose(o.kind, int64(len(o.data)))
+	if err != nil {
+		return err
+	}
+	if _, err = lw.zw.Write(o.data); err != nil {
+		lw.abort()
+		return err
+	}
+	return s.commitLoose(lw, h)
 }
 
 func (s *objectStore) writeStream(rd io.Reader, size int64) (h Hash, err error) {
@@ -150,16 +164,24 @@ func (s *objectStore) commitLoose(lw *looseWriter, h Hash) error {
 		os.Remove(lw.f.Name())
 		return err
 	}
+	s.written(path)
+	return nil
+}
+
+// written notes a file that the next Sync is to make durable.
+func (s *objectStore) written(path string) {
 	s.unsyncedMu.Lock()
 	s.unsynced = append(s.unsynced, path)
 	s.unsyncedMu.Unlock()
-	return nil
 }
 
 // Sync makes every object written so far durable. It may run after a commit was announced: a loss of power before
 // it costs this clone the objects, which then come back from those who heard.
 func (r *Repo) Sync() error {
 	s := &r.objects
+	if err := s.flush(); err != nil {
+		return err
+	}
 	s.unsyncedMu.Lock()
 	paths := s.unsynced
 	s.unsynced = nil

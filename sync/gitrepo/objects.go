@@ -37,7 +37,8 @@ type object struct {
 type objectStore struct {
 	dirs []string // objects directories, the own one first
 
-	packs packStore
+	packs   packStore
+	pending pending
 
 	cacheMu sync.Mutex
 	cache   map[Hash]object
@@ -46,7 +47,7 @@ type objectStore struct {
 	compressors sync.Pool // of *zlib.Writer
 
 	unsyncedMu sync.Mutex
-	unsynced   []string // loose objects written since the last sync
+	unsynced   []string // files of objects written since the last sync
 }
 
 func (s *objectStore) open(gitDir string) error {
@@ -104,6 +105,12 @@ func (s *objectStore) read(h Hash, max int64) (object, error) {
 	o, ok := s.cache[h]
 	s.cacheMu.Unlock()
 	if ok {
+		return o, nil
+	}
+	if o, ok := s.pending.read(h); ok {
+		if int64(len(o.data)) > max {
+			return object{}, fmt.Errorf("read object %s: %w", h, ErrTooBig)
+		}
 		return o, nil
 	}
 	// First in the packs that are open: that costs no system call where there is none.
@@ -215,6 +222,9 @@ func (s *objectStore) has(h Hash) bool {
 	s.cacheMu.Lock()
 	_, ok := s.cache[h]
 	s.cacheMu.Unlock()
+	if !ok {
+		_, ok = s.pending.read(h)
+	}
 	if ok {
 		return true
 	}
@@ -231,6 +241,9 @@ func (s *objectStore) has(h Hash) bool {
 
 // size returns the size of an object without reading all of it.
 func (s *objectStore) size(h Hash) (int64, error) {
+	if o, ok := s.pending.read(h); ok {
+		return int64(len(o.data)), nil
+	}
 	var n int64
 	f, err := s.openLoose(h)
 	if err == nil {

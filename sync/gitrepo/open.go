@@ -137,7 +137,7 @@ func (r *Repo) Close() error {
 	r.updatersMu.Unlock()
 	r.attrs.close()
 	r.ignore.close()
-	return r.objects.packs.close()
+	return errors.Join(r.objects.flush(), r.objects.packs.close())
 }
 
 // Dir is the top of the work tree; of a bare repository, the repository itself. Absolute, no symbolic links.

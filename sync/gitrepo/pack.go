@@ -1,6 +1,7 @@
 package gitrepo
 
 import (
+	"compress/zlib"
 	"context"
 	"fmt"
 	"slices"
@@ -21,7 +22,8 @@ const (
 // Pack returns a thin pack of all that want has and the have commits lack: deltas may be against objects of have,
 // which the receiver must have completely. ErrTooBig beyond max bytes. It starts no process. Any goroutine may call it.
 func (r *Repo) Pack(ctx context.Context, want Hash, have []Hash, max int) ([]byte, error) {
-	w, err := newPackWriter()
+	// It travels inside messages of a few kilobytes: the best compression is worth its microseconds.
+	w, err := newPackWriter(zlib.BestCompression)
 	if err != nil {
 		return nil, err
 	}

@@ -2,6 +2,7 @@ package gitrepo
 
 import (
 	"bytes"
+	"compress/zlib"
 	"crypto/sha1"
 	"encoding/binary"
 	"errors"
@@ -190,7 +191,7 @@ func rapidClone(t *testing.T) clone {
 // packOf builds a pack of given entries without any check.
 func packOf(t testing.TB, add func(w *packWriter)) []byte {
 	t.Helper()
-	w, err := newPackWriter()
+	w, err := newPackWriter(zlib.BestCompression)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,11 +23,10 @@ type packWriter struct {
 	zw    *zlib.Writer
 }
 
-func newPackWriter() (*packWriter, error) {
+func newPackWriter(level int) (*packWriter, error) {
 	w := &packWriter{}
 	w.buf.WriteString("PACK\x00\x00\x00\x02\x00\x00\x00\x00")
-	// These packs travel inside messages of a few kilobytes: the best compression is worth its microseconds.
-	zw, err := zlib.NewWriterLevel(&w.buf, zlib.BestCompression)
+	zw, err := zlib.NewWriterLevel(&w.buf, level)
 	w.zw = zw
 	return w, err
 }

@@ -56,6 +56,9 @@ func (r *Repo) beginRefs(ctx context.Context, updates []RefUpdate, reason string
 		}
 	}
 	req.WriteString("prepare\x00")
+	if err := r.objects.flush(); err != nil {
+		return nil, err
+	}
 	r.updatersMu.Lock()
 	c, err := r.updater(reason)
 	if err != nil {
