@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // A Batch makes contents objects, and durable together: one sync of the file system costs less than three of each small content. Contents
@@ -71,14 +74,14 @@ func (b *Batch) Place() error {
 	lost := b.sync(paths)
 	failed := make([]error, len(all))
 	var names []string
-	for i, w := range all {
-		if lost != nil {
-			break
-		}
-		var object string
-		if object, failed[i] = b.repo.rename(w.key, w.path, w.thin); failed[i] == nil {
-			b.repo.KeepBlocks(w.blocks)
-			names = append(names, filepath.Dir(object), filepath.Dir(filepath.Dir(object)))
+	if lost == nil {
+		objects := make([]string, len(all))
+		each(len(all), func(i int) { objects[i], failed[i] = b.repo.rename(all[i].key, all[i].path, all[i].thin) })
+		for i, object := range objects {
+			if failed[i] == nil {
+				b.repo.KeepBlocks(all[i].blocks)
+				names = append(names, filepath.Dir(object), filepath.Dir(filepath.Dir(object)))
+			}
 		}
 	}
 	lost = cmp.Or(lost, b.sync(names))
@@ -133,4 +136,17 @@ func (b *Batch) sync(paths []string) error {
 		return nil
 	}
 	return b.tmp.sync(paths)
+}
+
+// each calls do for 0 to n-1, on all processors: most of the time of many small files goes by in the kernel.
+func each(n int, do func(i int)) {
+	var g errgroup.Group
+	g.SetLimit(runtime.GOMAXPROCS(0))
+	for i := range n {
+		g.Go(func() error {
+			do(i)
+			return nil
+		})
+	}
+	_ = g.Wait()
 }

@@ -65,37 +65,53 @@ func (g *populating) run(ctx context.Context) (failed error) {
 		return err
 	}
 	defer group.close()
-	var ready []population
+	ready := make([]population, min(len(g.files), groupFiles))
+	n := g.prepare(ctx, group.dir, ready)
+	ready, g.files = ready[:n], g.files[n:]
 	var paths []string
-	var size int64
-	for ; len(g.files) > 0 && len(ready) < groupFiles && size < groupBytes; g.files = g.files[1:] {
-		f := g.files[0]
-		p, ok, err := g.repo.prepare(ctx, group.dir, f)
-		switch {
-		case errors.Is(err, ErrOverwritten):
-			g.overwritten = append(g.overwritten, f.Key)
-		case err != nil:
-			failed = cmp.Or(failed, fmt.Errorf("populate %s: %w", f.Path, err))
-		case ok:
-			ready, paths, size = append(ready, p), append(paths, p.tmp), size+p.size
+	for _, p := range ready {
+		if p.tmp != "" {
+			paths = append(paths, p.tmp)
 		}
 	}
 	lost := group.sync(paths)
-	for _, p := range ready {
-		entry, done, err := gitrepo.IndexEntry{}, false, lost
-		if err == nil {
-			entry, done, err = g.repo.populateFile(ctx, p)
-		} else {
-			_ = os.Remove(p.tmp)
+	each(len(ready), func(i int) {
+		switch p := &ready[i]; {
+		case p.tmp == "":
+		case lost != nil:
+			p.err = errors.Join(lost, os.Remove(p.tmp))
+		default:
+			p.entry, p.done, p.err = g.repo.populateFile(ctx, *p)
 		}
+	})
+	for _, p := range ready {
 		switch {
-		case err != nil:
-			failed = cmp.Or(failed, fmt.Errorf("populate %s: %w", p.Path, err))
-		case done:
-			g.entries = append(g.entries, entry)
+		case errors.Is(p.err, ErrOverwritten):
+			g.overwritten = append(g.overwritten, p.Key)
+		case p.err != nil:
+			failed = cmp.Or(failed, fmt.Errorf("populate %s: %w", p.Path, p.err))
+		case p.done:
+			g.entries = append(g.entries, p.entry)
 		}
 	}
 	return failed
+}
+
+// prepare makes what is to take the place of the first files. It gives of how many.
+func (g *populating) prepare(ctx context.Context, dir string, ready []population) (n int) {
+	together := 32
+	if g.repo.ThinFiles() { // an object becomes one file, and the next one sees that
+		together = 1
+	}
+	for size := int64(0); n < len(ready) && size < groupBytes; {
+		chunk := ready[n:min(n+together, len(ready))]
+		each(len(chunk), func(i int) { chunk[i] = g.repo.prepare(ctx, dir, g.files[n+i]) })
+		for _, p := range chunk {
+			size += p.size
+		}
+		n += len(chunk)
+	}
+	return n
 }
 
 // population is a pointer file whose content is ready to take its place.
@@ -103,35 +119,41 @@ type population struct {
 	Smudged
 	pointer []byte       // what the file was when
 	st      gitrepo.Stat // it was seen with this
-	tmp     string
+	tmp     string       // its content; "" when no pointer is there
 	size    int64
+	entry   gitrepo.IndexEntry // what the index must say, when it is
+	done    bool
+	err     error
 }
 
-// prepare makes the file that is to take the place of a pointer; ok is false when none is there.
-func (r *Repo) prepare(ctx context.Context, dir string, f Smudged) (p population, ok bool, err error) {
+// prepare makes the file that is to take the place of a pointer, if one is there.
+func (r *Repo) prepare(ctx context.Context, dir string, f Smudged) (p population) {
+	p.Smudged = f
 	object, present := r.ObjectPath(f.Key)
 	if !present {
-		return p, false, fmt.Errorf("content of %s: %w", f.Key, fs.ErrNotExist)
+		p.err = fmt.Errorf("content of %s: %w", f.Key, fs.ErrNotExist)
+		return p
 	}
-	st, pointer, err := r.readPointer(f.Path)
-	if isGone(err) {
-		return p, false, nil
-	}
+	var err error
+	p.st, p.pointer, err = r.readPointer(f.Path)
 	if err != nil {
-		return p, false, err
+		if !isGone(err) {
+			p.err = err
+		}
+		return p
 	}
-	if named, ok := ParsePointer(pointer); !ok || named != f.Key {
-		return p, false, nil
+	if named, ok := ParsePointer(p.pointer); !ok || named != f.Key {
+		return p
 	}
 	if overwritten, _, err := checkObject(f.Key, object); err != nil || overwritten {
-		return p, false, cmp.Or(err, ErrOverwritten)
+		p.err = cmp.Or(err, ErrOverwritten)
+		return p
 	}
-	p = population{Smudged: f, pointer: pointer, st: st}
-	p.tmp, err = r.linkObject(dir, object, st)
-	if err == nil && p.tmp == "" {
-		p.tmp, p.size, err = r.copyObject(ctx, dir, object, st)
+	p.tmp, p.err = r.linkObject(dir, object, p.st)
+	if p.err == nil && p.tmp == "" {
+		p.tmp, p.size, p.err = r.copyObject(ctx, dir, object, p.st)
 	}
-	return p, err == nil, err
+	return p
 }
 
 // populateFile puts content that is on disk in the place of its pointer; done is false when the file is another by now.
