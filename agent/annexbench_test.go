@@ -211,8 +211,15 @@ func smallContents(b *testing.B, dir string, n int) {
 // BenchmarkAnnexSmall is 2,000 files of 10 kB that are saved on one machine: until they are committed on both, and until all contents
 // are on the other and in its files. Beside it, git annex add and git commit of as many, and git annex get in a clone by path.
 func BenchmarkAnnexSmall(b *testing.B) {
+	for _, form := range []string{"unlocked", "locked"} {
+		b.Run(form, func(b *testing.B) { benchSmall(b, form == "unlocked") })
+	}
+}
+
+func benchSmall(b *testing.B, unlocked bool) {
 	x, y := pair(b, agent.InitOptions{}, 0)
 	x.git("config", "annex.largefiles", "anything")
+	x.git("config", "annex.addunlocked", strconv.FormatBool(unlocked))
 	x.save(".gitignore", "*.tmp\n")
 	head := inStep("", x, y)
 	for b.Loop() {

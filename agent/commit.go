@@ -14,9 +14,6 @@ import (
 	"github.com/git-arbor/arbor/sync/watch"
 )
 
-// hugeFile is the size, in bytes, from which a file is taken into the annex beside the actor.
-const hugeFile = 8 << 20
-
 // person is what the person does in the clone, as far as the actor has seen it.
 type person struct {
 	branches   map[string]gitrepo.Hash       // all that peers share
@@ -215,9 +212,8 @@ func (c *clone) commit(ctx context.Context) error {
 		return nil
 	}
 	paths := slices.Sorted(maps.Keys(c.side.pending))
-	var added []annex.Key
 	index := c.indexStamp()
-	snap, err := c.snapshot(ctx, paths, &added)
+	snap, added, err := c.snapshot(ctx, paths)
 	if err != nil {
 		return fmt.Errorf("read work tree: %w", err)
 	}
@@ -342,103 +338,6 @@ func (c *clone) remember(index []gitrepo.IndexEntry) {
 			c.side.known[e.Path] = e.Stat
 		}
 	}
-}
-
-// snapshot reads the work tree. Large files go to the annex, and their keys are noted: all these contents are here, durable, when it
-// returns.
-func (c *clone) snapshot(ctx context.Context, paths []string, added *[]annex.Key) (gitrepo.SnapshotResult, error) {
-	if c.annex == nil {
-		return c.git.Snapshot(ctx, c.side.head, paths, nil)
-	}
-	batch := c.annex.NewBatch()
-	defer batch.Close()
-	snap, err := c.git.Snapshot(ctx, c.side.head, paths, c.largeHook(batch, added))
-	if err != nil {
-		return snap, err
-	}
-	return snap, batch.Place()
-}
-
-// largeHook gives large files to the annex, notes their keys, and repairs the links of annexed files that were moved.
-func (c *clone) largeHook(batch *annex.Batch, added *[]annex.Key) gitrepo.LargeHook {
-	return func(ctx context.Context, p string, st gitrepo.Stat) (gitrepo.Entry, gitrepo.Stat, bool, error) {
-		if st.IsSymlink() {
-			fixed, ok, err := c.annex.FixLink(ctx, p, st)
-			if err != nil || !ok {
-				return gitrepo.Entry{}, gitrepo.Stat{}, false, err
-			}
-			h, err := c.git.WriteBlob(fixed.Content)
-			return gitrepo.Entry{Mode: fixed.Mode, Hash: h}, fixed.Stat, true, err
-		}
-		large, err := c.annex.Large(ctx, p, st.Size)
-		if err != nil || !large {
-			return gitrepo.Entry{}, gitrepo.Stat{}, false, err
-		}
-		return c.addLarge(ctx, p, st, batch, added)
-	}
-}
-
-func (c *clone) addLarge(
-	ctx context.Context, p string, st gitrepo.Stat, batch *annex.Batch, added *[]annex.Key,
-) (gitrepo.Entry, gitrepo.Stat, bool, error) {
-	a, ready := c.side.added[p]
-	delete(c.side.added, p)
-	switch {
-	case ready && a.before == st:
-	case st.Size >= hugeFile:
-		c.addAside(p, st)
-		return gitrepo.Entry{}, gitrepo.Stat{}, false, fmt.Errorf("%s is being added: %w", p, gitrepo.ErrChanged)
-	default:
-		if a = c.add(ctx, p, st, batch.Add); a.err != nil {
-			return gitrepo.Entry{}, gitrepo.Stat{}, false, a.err
-		}
-	}
-	h, err := c.git.WriteBlob(a.Content)
-	if err != nil {
-		return gitrepo.Entry{}, gitrepo.Stat{}, false, err
-	}
-	if a.Here {
-		*added = append(*added, a.Key)
-	}
-	return gitrepo.Entry{Mode: a.Mode, Hash: h}, a.Stat, true, nil
-}
-
-// addition is a file that was taken into the annex.
-type addition struct {
-	annex.Added
-	before gitrepo.Stat
-	err    error
-}
-
-// add takes a file into the annex, by what adds one. Any goroutine may call it.
-func (c *clone) add(
-	ctx context.Context, p string, st gitrepo.Stat, add func(context.Context, string, annex.AddOptions) (annex.Added, error),
-) addition {
-	unlocked, err := c.annex.AddUnlocked(ctx, p, st.Size)
-	if err != nil {
-		return addition{err: err}
-	}
-	a, err := add(ctx, p, annex.AddOptions{Locked: !unlocked})
-	return addition{a, st, err}
-}
-
-// addAside takes a huge file into the annex while the actor goes on; the file is looked at again when that is done.
-func (c *clone) addAside(p string, st gitrepo.Stat) {
-	if c.side.adding[p] {
-		return
-	}
-	c.side.adding[p] = true
-	c.aside(func(ctx context.Context) {
-		a := c.add(ctx, p, st, c.annex.Add)
-		c.post(ctx, func(context.Context) {
-			delete(c.side.adding, p)
-			c.side.pending[p] = true
-			if a.err == nil {
-				a.before = a.Stat // what the file is now, link or not
-				c.side.added[p] = a
-			}
-		})
-	})
 }
 
 func parents(h gitrepo.Hash) []gitrepo.Hash {

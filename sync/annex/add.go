@@ -1,6 +1,7 @@
 package annex
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -21,6 +22,12 @@ type AddOptions struct {
 	Locked bool
 }
 
+// ToAdd is a file of the work tree that is to be added.
+type ToAdd struct {
+	Path string
+	AddOptions
+}
+
 // Added is a file that Add has taken into the annex.
 type Added struct {
 	Key     Key
@@ -28,75 +35,106 @@ type Added struct {
 	Content []byte       // what git is to hold: the pointer, or the target of the link
 	Stat    gitrepo.Stat // of the file as it now is in the work tree
 	Here    bool         // the content is here, which is to be recorded; false only for a pointer whose content is elsewhere
+	Err     error        // why AddAll has not added it
 }
 
-// Add copies a regular file of the work tree into the annex, hashing it on the way, or makes it the object itself where annex.thin says so. It wraps
-// gitrepo.ErrChanged when the file changed meanwhile; nothing but an object that nobody refers to may have been left behind then. A file that is a
-// pointer stays that pointer. The location log is not touched: Record that.
+// Add is AddAll for one file.
 func (r *Repo) Add(ctx context.Context, path string, opts AddOptions) (Added, error) {
+	added := r.AddAll(ctx, []ToAdd{{path, opts}})[0]
+	return added, added.Err
+}
+
+// AddAll copies regular files of the work tree into the annex, hashing them on the way, or makes them the objects themselves where annex.thin says so.
+// All contents become durable together, before a file is touched, and the others are added when one cannot be. An error wraps gitrepo.ErrChanged when
+// the file changed meanwhile; nothing but an object that nobody refers to may have been left behind then. A file that is a pointer stays that
+// pointer. The location log is not touched: Record that.
+func (r *Repo) AddAll(ctx context.Context, files []ToAdd) []Added {
 	b := r.NewBatch()
 	defer b.Close()
-	added, err := b.Add(ctx, path, opts)
-	if err != nil {
-		return Added{}, err
+	adding := make([]adding, len(files))
+	each(len(files), func(i int) { adding[i].Err = adding[i].ingest(ctx, b, files[i]) })
+	for i := range adding {
+		if a := &adding[i]; a.Err == nil && a.content.path != "" {
+			a.content.placed = func(err error) { a.Err = err }
+			b.waiting = append(b.waiting, a.content)
+		}
 	}
-	return added, b.Place()
+	_ = b.Place() // each is told
+	added := make([]Added, len(files))
+	each(len(files), func(i int) {
+		a := &adding[i]
+		if a.Err == nil {
+			a.Err = a.finish(ctx, r, files[i].Path)
+		}
+		if a.Err != nil {
+			a.Added = Added{Err: fmt.Errorf("add %s: %w", files[i].Path, a.Err)}
+		}
+		added[i] = a.Added
+	})
+	return added
 }
 
-func (b *Batch) add(ctx context.Context, path string, opts AddOptions) (Added, error) {
+// adding is a file on its way into the annex.
+type adding struct {
+	Added
+	content waiting // that is to become an object; none when its path is ""
+	locked  bool    // a link is to take its place
+}
+
+// ingest makes a file's content ready to become an object.
+func (a *adding) ingest(ctx context.Context, b *Batch, f ToAdd) error {
 	r := b.repo
-	if err := gitrepo.ValidPath(path); err != nil {
-		return Added{}, err
+	if err := cmp.Or(ctx.Err(), gitrepo.ValidPath(f.Path)); err != nil {
+		return err
 	}
-	st, pointer, err := r.readPointer(path)
+	st, pointer, err := r.readPointer(f.Path)
 	if err != nil {
-		return Added{}, err
+		return err
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return Added{}, errors.New("not a regular file")
+		return errors.New("not a regular file")
 	}
-	old, err := r.headEntry(ctx, path)
+	old, err := r.headEntry(ctx, f.Path)
 	if err != nil {
-		return Added{}, err
+		return err
 	}
-	mode := r.gitMode(st, old)
+	a.Added = Added{Mode: r.gitMode(st, old), Stat: st, Here: true}
 	if k, ok := ParsePointer(pointer); ok {
-		return Added{Key: k, Mode: mode, Content: pointer, Stat: st, Here: r.Has(k)}, nil
+		a.Key, a.Content, a.Here = k, pointer, r.Has(k)
+		return nil
 	}
-	locked, thin := opts.Locked, false
-	if locked {
-		unlocked, err := r.unlocked(path, old)
+	if f.Locked {
+		unlocked, err := r.unlocked(f.Path, old)
 		if err != nil {
-			return Added{}, err
+			return err
 		}
-		locked = !unlocked
+		a.locked = !unlocked
 	}
 	oldKey, _ := EntryKey(r.git, old)
-	k := oldKey
-	kept, err := r.keepsKey(ctx, path, st, oldKey)
+	kept, err := r.keepsKey(ctx, f.Path, st, oldKey)
 	if err != nil {
-		return Added{}, err
+		return err
 	}
-	if !kept {
-		if k, thin, err = b.ingest(ctx, path, st, oldKey, locked); err != nil {
-			return Added{}, err
+	if a.Key = oldKey; !kept {
+		if a.content, err = b.ingest(ctx, f.Path, st, oldKey, a.locked); err != nil {
+			return err
 		}
+		a.Key = a.content.key
 	}
-	locked = locked && k != oldKey
-	if locked || thin { // the object must be there before the file goes, or changes by getting another name
-		if err := b.Place(); err != nil {
-			return Added{}, err
-		}
-	}
+	a.locked = a.locked && a.Key != oldKey
+	a.Content = Pointer(a.Key)
+	return nil
+}
+
+// finish has a file be what git is told of it, now that there is an object.
+func (a *adding) finish(ctx context.Context, r *Repo, path string) (err error) {
 	switch {
-	case locked:
-		return r.lockFile(ctx, path, k, st)
-	case thin:
-		if st, err = r.unchanged(path, st, thin); err != nil {
-			return Added{}, err
-		}
+	case a.locked:
+		a.Added, err = r.lockFile(ctx, path, a.Key, a.Stat)
+	case a.content.thin:
+		a.Stat, err = r.unchanged(path, a.Stat, true)
 	}
-	return Added{Key: k, Mode: mode, Content: Pointer(k), Stat: st, Here: true}, nil
+	return err
 }
 
 // unlocked says whether git has a pointer at path: in the index or, where that has nothing, in the current commit, which has old.
@@ -124,56 +162,55 @@ func (r *Repo) gitMode(st gitrepo.Stat, old gitrepo.Entry) gitrepo.Mode {
 	return gitrepo.ModeFile
 }
 
-// ingest takes the content of a file, which was seen with st and had the content of oldKey. thin says that the file itself is to be the object.
-func (b *Batch) ingest(ctx context.Context, path string, st gitrepo.Stat, oldKey Key, locked bool) (k Key, thin bool, err error) {
+// ingest takes the content of a file, which was seen with st and had the content of oldKey. Any goroutine may call it.
+func (b *Batch) ingest(ctx context.Context, path string, st gitrepo.Stat, oldKey Key, locked bool) (w waiting, err error) {
 	r := b.repo
 	maker, err := r.keyMaker(ctx, path, oldKey)
 	if err != nil {
-		return Key{}, false, err
+		return w, err
 	}
 	src, err := os.OpenFile(r.workPath(path), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
-		return Key{}, false, err
+		return w, err
 	}
 	defer func() { _ = src.Close() }()
 	var opened unix.Stat_t
 	if err := unix.Fstat(int(src.Fd()), &opened); err != nil {
-		return Key{}, false, err
+		return w, err
 	}
 	if !sameInode(&opened, st) {
-		return Key{}, false, gitrepo.ErrChanged
+		return w, gitrepo.ErrChanged
 	}
 	group, err := b.tmpGroup(ctx)
 	if err != nil {
-		return Key{}, false, err
+		return w, err
 	}
-	tmp := ""
 	if !locked {
-		tmp = r.linkFile(group.dir, path, &opened, oldKey)
+		w.path = r.linkFile(group.dir, path, &opened, oldKey)
 	}
 	var size int64
-	if thin = tmp != ""; thin {
+	if w.thin = w.path != ""; w.thin {
 		size, err = copyContent(ctx, maker.hash, src)
 	} else if err = r.Room(st.Size); err == nil {
-		if tmp, size, err = copyIn(ctx, group.dir, 0o600, src, maker.hash); err == nil {
-			err = os.Chmod(tmp, fs.FileMode(st.Mode&0o777|0o400))
+		if w.path, size, err = copyIn(ctx, group.dir, 0o600, src, maker.hash); err == nil {
+			err = os.Chmod(w.path, fs.FileMode(st.Mode&0o777|0o400))
 		}
 	}
 	if err == nil {
-		_, err = r.unchanged(path, st, thin)
+		_, err = r.unchanged(path, st, w.thin)
 	}
 	if err == nil && size != st.Size {
 		err = gitrepo.ErrChanged
 	}
 	if err != nil {
-		if tmp != "" {
-			_ = os.Remove(tmp)
+		if w.path != "" {
+			_ = os.Remove(w.path)
 		}
-		return Key{}, false, err
+		return waiting{}, err
 	}
-	k = maker.key(size)
-	b.waiting = append(b.waiting, waiting{key: k, path: tmp, thin: thin, blocks: blockListOf(k, maker.hash)})
-	return k, thin, nil
+	w.key = maker.key(size)
+	w.blocks = blockListOf(w.key, maker.hash)
+	return w, nil
 }
 
 // unchanged gives the stat of a file that is as it was when it was seen with st; it is gitrepo.ErrChanged when it is not. A thin one has got another

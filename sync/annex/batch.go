@@ -8,18 +8,21 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 )
 
 // A Batch makes contents objects, and durable together: one sync of the file system costs less than three of each small content. Contents
-// are written by Add and Put, and become objects, in this order, by Place: all of them reach the disk, then they get their names, then the
-// names reach the disk. So there never is an object whose bytes could be lost, and nothing may be told of a content before Place has
-// returned. A process that is killed before leaves temporary files, which Open removes. One goroutine may use a Batch.
+// are written by Put, and become objects by Place: all of them reach the disk, then they get their names, then the names reach the disk. So
+// there never is an object whose bytes could be lost, and nothing may be told of a content before Place has returned. A process that is killed
+// before leaves temporary files, which Open removes. One goroutine may use a Batch.
 type Batch struct {
 	repo    *Repo
-	tmp     *tmpGroup // nil when it is not needed yet
 	waiting []waiting
+
+	mu  sync.Mutex // AddAll ingests in many goroutines
+	tmp *tmpGroup  // nil when it is not needed yet
 }
 
 // waiting is content in a temporary file that is to become an object.
@@ -33,16 +36,6 @@ type waiting struct {
 
 // NewBatch makes an empty batch. The caller must call Close.
 func (r *Repo) NewBatch() *Batch { return &Batch{repo: r} }
-
-// Add is Repo.Add but for the object, which there is after Place. A file that is locked, or becomes its object, cannot wait: with it, all before it are
-// placed.
-func (b *Batch) Add(ctx context.Context, path string, opts AddOptions) (Added, error) {
-	added, err := b.add(ctx, path, opts)
-	if err != nil {
-		return Added{}, fmt.Errorf("add %s: %w", path, err)
-	}
-	return added, nil
-}
 
 // Put takes content that the caller has proven to be the key's. placed is told by Place, or by Close, whether it has become an object.
 func (b *Batch) Put(ctx context.Context, k Key, content []byte, placed func(error)) error {
@@ -62,8 +55,7 @@ func (b *Batch) Put(ctx context.Context, k Key, content []byte, placed func(erro
 	return nil
 }
 
-// Place makes objects of what was added and put. What it gives an error for is lost, and to be added anew: a system that could not write may
-// forget that it should. Without Put, that is all when there is an error.
+// Place makes objects of what was put, and gives the first error. What fails is lost: a system that could not write may forget that it should.
 func (b *Batch) Place() error {
 	all := b.waiting
 	b.waiting = nil
@@ -123,6 +115,8 @@ func (b *Batch) Close() {
 
 // tmpGroup gives what the temporary files are in, which is kept until Close.
 func (b *Batch) tmpGroup(ctx context.Context) (*tmpGroup, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	var err error
 	if b.tmp == nil {
 		b.tmp, err = b.repo.tmpGroup(ctx)

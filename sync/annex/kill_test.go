@@ -110,13 +110,17 @@ func TestRemovalKilled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	snap, err := r.git.Snapshot(t.Context(), head, slices.Collect(maps.Keys(want)), func(ctx context.Context, path string, _ gitrepo.Stat) (gitrepo.Entry, gitrepo.Stat, bool, error) {
-		added, err := r.Add(ctx, path, AddOptions{})
-		if err != nil || added.Key != want[path] {
-			t.Errorf("%s is now %s, %v", path, added.Key, err)
+	snap, err := r.git.Snapshot(t.Context(), head, slices.Collect(maps.Keys(want)), func(ctx context.Context, files []gitrepo.Candidate) []gitrepo.Taken {
+		taken := make([]gitrepo.Taken, len(files))
+		for i, f := range files {
+			added, err := r.Add(ctx, f.Path, AddOptions{})
+			if err != nil || added.Key != want[f.Path] {
+				t.Errorf("%s is now %s, %v", f.Path, added.Key, err)
+			}
+			record(t, r, Location{Key: want[f.Path], UUID: r.UUID(), Present: r.Has(want[f.Path])})
+			taken[i] = gitrepo.Taken{Entry: gitrepo.Entry{Mode: added.Mode, Hash: gitrepo.HashBlob(added.Content)}, Stat: added.Stat, Err: err}
 		}
-		record(t, r, Location{Key: want[path], UUID: r.UUID(), Present: r.Has(want[path])})
-		return gitrepo.Entry{Mode: added.Mode, Hash: gitrepo.HashBlob(added.Content)}, added.Stat, true, err
+		return taken
 	})
 	if err != nil || len(snap.Changes) > 0 {
 		t.Errorf("changes: %v, %v", snap.Changes, err)

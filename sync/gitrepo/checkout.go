@@ -13,7 +13,7 @@ import (
 type CheckoutOptions struct {
 	// Known returns the stat of a path when its content was last written or committed by us.
 	Known func(path string) (Stat, bool)
-	// Content names a file whose content shall be copied to path instead of the blob of e.
+	// Content names a file whose content shall be copied to path instead of the blob of e. Many goroutines call it.
 	Content func(path string, e Entry) (src string, ok bool)
 }
 
@@ -84,7 +84,13 @@ type step struct {
 	there bool // a file or link is at the path, with this stat
 	st    Stat
 	done  bool // the work tree is as it shall be already
+
+	staged string // the new content, once it is ready
+	failed error  // why it is not
 }
+
+// writes reports whether new content is to take a place.
+func (s *step) writes() bool { return !s.done && !onDisk(s.New).IsZero() }
 
 // onDisk returns what an entry is in the work tree; a submodule is nothing, for its files are not ours.
 func onDisk(e Entry) Entry {
@@ -108,7 +114,12 @@ func insert(set []string, s string) []string {
 
 func (c *checkout) applyAll(ctx context.Context, changes []Change) error {
 	order, attributesFirst := c.order(changes)
+	steps := make([]*step, len(order))
 	for i, ch := range order {
+		steps[i] = c.plan[ch.Path]
+	}
+	defer unstage(steps)
+	for i, s := range steps {
 		if err := ctx.Err(); err != nil {
 			return errors.Join(err, c.sync())
 		}
@@ -118,8 +129,15 @@ func (c *checkout) applyAll(ctx context.Context, changes []Change) error {
 				return errors.Join(err, c.sync())
 			}
 		}
-		if err := c.apply(ctx, c.plan[ch.Path]); err != nil {
-			return errors.Join(fmt.Errorf("%q: %w", ch.Path, err), c.sync())
+		if s.writes() && s.staged == "" && s.failed == nil {
+			end := len(steps)
+			if i < attributesFirst {
+				end = attributesFirst
+			}
+			c.stageAll(ctx, steps[i:min(i+stagedTogether, end)])
+		}
+		if err := c.apply(s); err != nil {
+			return errors.Join(fmt.Errorf("%q: %w", s.Path, err), c.sync())
 		}
 	}
 	return c.sync()
@@ -167,19 +185,18 @@ func (c *checkout) order(changes []Change) (order []Change, attributesFirst int)
 }
 
 // apply does one step.
-func (c *checkout) apply(ctx context.Context, s *step) error {
-	want := onDisk(s.New)
+func (c *checkout) apply(s *step) error {
 	switch {
 	case s.done:
 		c.finish(s)
 		return nil
-	case want.IsZero():
+	case !s.writes():
 		return c.remove(s)
+	case s.failed != nil:
+		return s.failed
 	}
-	staged, err := c.stage(ctx, s)
-	if err != nil {
-		return err
-	}
+	staged := s.staged
+	s.staged = "" // place uses it up
 	return c.place(s, staged)
 }
 

@@ -16,13 +16,25 @@ import (
 // snapshotInMemory is up to which size a file is read into memory to become a blob.
 const snapshotInMemory = 8 << 20
 
-// ErrChanged says that a file changed while it was read. A LargeHook returns it to have the path skipped.
+// ErrChanged says that a file changed while it was read.
 var ErrChanged = errors.New("file changed while it was read")
 
-// LargeHook may take a regular file or a symbolic link of the work tree over: it returns the entry that stands for it (a
-// pointer or link) and the stat the file has afterwards. ok false: the content goes into git. An error wrapping ErrChanged
-// skips the path.
-type LargeHook func(ctx context.Context, path string, st Stat) (e Entry, after Stat, ok bool, err error)
+// LargeHook may take regular files and symbolic links of the work tree over. It says of each, in their order, what it did.
+type LargeHook func(ctx context.Context, files []Candidate) []Taken
+
+// Candidate is a file or link whose content is to be recorded.
+type Candidate struct {
+	Path string
+	Stat Stat
+	base Entry
+}
+
+// Taken is what a hook did with a file.
+type Taken struct {
+	Entry Entry // what stands for it, a pointer or link; zero when its content goes into git
+	Stat  Stat  // what it has afterwards
+	Err   error // one that wraps ErrChanged, or says that the file is gone or not to be read, skips the path; another ends the snapshot
+}
 
 // SnapshotResult is the outcome of Snapshot.
 type SnapshotResult struct {
@@ -96,15 +108,8 @@ type snapshot struct {
 	symlinks bool
 
 	seen  map[string]bool
-	files []candidate // what has to be read
+	files []Candidate // what has to be read
 	res   *SnapshotResult
-}
-
-// candidate is a file or link whose content has to be looked at.
-type candidate struct {
-	path string
-	st   Stat
-	base Entry
 }
 
 func (s *snapshot) skip(path string, err error) {
@@ -260,7 +265,7 @@ func (s *snapshot) lookFile(ctx context.Context, path string, st Stat, base Entr
 		s.res.Index = append(s.res.Index, IndexEntry{Path: path, Entry: base, Stat: st})
 		return nil
 	}
-	s.files = append(s.files, candidate{path, st, base})
+	s.files = append(s.files, Candidate{path, st, base})
 	return nil
 }
 
@@ -268,27 +273,31 @@ func (s *snapshot) lookFile(ctx context.Context, path string, st Stat, base Entr
 func (s *snapshot) record(ctx context.Context) error {
 	var regular []string
 	for _, c := range s.files {
-		if c.st.IsRegular() {
-			regular = append(regular, c.path)
+		if c.Stat.IsRegular() {
+			regular = append(regular, c.Path)
 		}
 	}
 	conv, err := s.r.conversions(ctx, regular)
 	if err != nil {
 		return err
 	}
-	var left []candidate
-	for _, c := range s.files {
+	taken := make([]Taken, len(s.files))
+	if s.large != nil && len(s.files) > 0 {
+		taken = s.large(ctx, s.files)
+	}
+	var left []Candidate
+	for i, c := range s.files {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		done, err := s.recordOne(ctx, c, conv[c.path])
+		done, err := s.recordOne(c, taken[i], conv[c.Path])
 		switch {
 		case errors.Is(err, ErrChanged), errors.Is(err, fs.ErrNotExist):
-			s.skip(c.path, nil)
+			s.skip(c.Path, nil)
 		case errors.Is(err, fs.ErrPermission):
-			s.skip(c.path, err)
+			s.skip(c.Path, err)
 		case err != nil:
-			return fmt.Errorf("%q: %w", c.path, err)
+			return fmt.Errorf("%q: %w", c.Path, err)
 		case !done:
 			left = append(left, c)
 		}
@@ -297,19 +306,16 @@ func (s *snapshot) record(ctx context.Context) error {
 }
 
 // recordOne makes the entry of one candidate; done is false when only git can.
-func (s *snapshot) recordOne(ctx context.Context, c candidate, conv conversion) (done bool, err error) {
-	if s.large != nil {
-		e, after, ok, err := s.large(ctx, c.path, c.st)
-		if err != nil {
-			return false, err
-		}
-		if ok {
-			s.add(c, e, after)
-			return true, nil
-		}
+func (s *snapshot) recordOne(c Candidate, taken Taken, conv conversion) (done bool, err error) {
+	if taken.Err != nil {
+		return false, taken.Err
 	}
-	if c.st.IsSymlink() {
-		target, err := s.tree.readlink(c.path)
+	if !taken.Entry.IsZero() {
+		s.add(c, taken.Entry, taken.Stat)
+		return true, nil
+	}
+	if c.Stat.IsSymlink() {
+		target, err := s.tree.readlink(c.Path)
 		if err != nil {
 			return false, err
 		}
@@ -319,18 +325,18 @@ func (s *snapshot) recordOne(ctx context.Context, c candidate, conv conversion) 
 		return false, nil
 	}
 	mode := s.mode(c)
-	f, err := s.tree.open(c.path)
+	f, err := s.tree.open(c.Path)
 	if err != nil {
 		return false, err
 	}
 	defer f.Close()
-	if c.st.Size > snapshotInMemory {
+	if c.Stat.Size > snapshotInMemory {
 		if conv != asIs {
 			return false, nil
 		}
-		return true, s.finish(c, mode, func() (Hash, error) { return s.r.BlobFromFile(f, c.st.Size) })
+		return true, s.finish(c, mode, func() (Hash, error) { return s.r.BlobFromFile(f, c.Stat.Size) })
 	}
-	data, err := readFile(f, c.st.Size)
+	data, err := readFile(f, c.Stat.Size)
 	if err != nil {
 		return false, err
 	}
@@ -355,46 +361,46 @@ func readFile(f *os.File, size int64) ([]byte, error) {
 
 // mode is what the tree shall say about a regular file. Where the file system has no executable bits or links, the base
 // knows better.
-func (s *snapshot) mode(c candidate) Mode {
+func (s *snapshot) mode(c Candidate) Mode {
 	switch {
 	case !s.symlinks && c.base.Mode == ModeSymlink:
 		return ModeSymlink
 	case !s.fileMode && c.base.Mode.IsRegular():
 		return c.base.Mode
-	case s.fileMode && c.st.IsExecutable():
+	case s.fileMode && c.Stat.IsExecutable():
 		return ModeExecutable
 	}
 	return ModeFile
 }
 
 // finish looks once more at a file that has been read, and records it when nothing changed meanwhile.
-func (s *snapshot) finish(c candidate, mode Mode, write func() (Hash, error)) error {
+func (s *snapshot) finish(c Candidate, mode Mode, write func() (Hash, error)) error {
 	h, err := write()
 	if err != nil {
 		return err
 	}
-	if after, err := s.tree.lstat(c.path); err != nil || after != c.st {
+	if after, err := s.tree.lstat(c.Path); err != nil || after != c.Stat {
 		return ErrChanged
 	}
-	s.add(c, Entry{mode, h}, c.st)
+	s.add(c, Entry{mode, h}, c.Stat)
 	return nil
 }
 
-func (s *snapshot) add(c candidate, e Entry, st Stat) {
-	s.res.Index = append(s.res.Index, IndexEntry{Path: c.path, Entry: e, Stat: st})
+func (s *snapshot) add(c Candidate, e Entry, st Stat) {
+	s.res.Index = append(s.res.Index, IndexEntry{Path: c.Path, Entry: e, Stat: st})
 	if e != c.base {
-		s.res.Changes = append(s.res.Changes, Change{Path: c.path, Old: c.base, New: e})
+		s.res.Changes = append(s.res.Changes, Change{Path: c.Path, Old: c.base, New: e})
 	}
 }
 
 // recordByGit has git read the files whose content it converts, as `git add` would, but into an index of our own.
-func (s *snapshot) recordByGit(ctx context.Context, files []candidate) error {
+func (s *snapshot) recordByGit(ctx context.Context, files []Candidate) error {
 	if len(files) == 0 {
 		return nil
 	}
 	paths := make([]string, len(files))
 	for i, c := range files {
-		paths[i] = c.path
+		paths[i] = c.Path
 	}
 	idx, err := s.r.addByGit(ctx, paths)
 	if err != nil {
@@ -409,12 +415,12 @@ func (s *snapshot) recordByGit(ctx context.Context, files []candidate) error {
 		return nil
 	}
 	for _, c := range files {
-		it, ok := idx.find(c.path)
-		if after, err := s.tree.lstat(c.path); !ok || err != nil || after != c.st {
-			s.skip(c.path, nil)
+		it, ok := idx.find(c.Path)
+		if after, err := s.tree.lstat(c.Path); !ok || err != nil || after != c.Stat {
+			s.skip(c.Path, nil)
 			continue
 		}
-		s.add(c, idx.entry(it), c.st)
+		s.add(c, idx.entry(it), c.Stat)
 	}
 	return nil
 }

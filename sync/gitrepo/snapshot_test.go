@@ -126,16 +126,19 @@ func TestSnapshotHook(t *testing.T) {
 	c.write("moving", "1")
 	c.write("secret", "s")
 	blob, _ := c.WriteBlob([]byte("pointer"))
-	hook := func(_ context.Context, path string, st Stat) (Entry, Stat, bool, error) {
-		switch {
-		case path == "moving":
-			return Entry{}, Stat{}, false, fmt.Errorf("add: %w", ErrChanged)
-		case path == "secret":
-			return Entry{}, Stat{}, false, fmt.Errorf("add: %w", fs.ErrPermission)
-		case st.Size > 100:
-			return Entry{ModeFile, blob}, st, true, nil
+	hook := func(_ context.Context, files []Candidate) []Taken {
+		taken := make([]Taken, len(files))
+		for i, f := range files {
+			switch {
+			case f.Path == "moving":
+				taken[i].Err = fmt.Errorf("add: %w", ErrChanged)
+			case f.Path == "secret":
+				taken[i].Err = fmt.Errorf("add: %w", fs.ErrPermission)
+			case f.Stat.Size > 100:
+				taken[i] = Taken{Entry: Entry{ModeFile, blob}, Stat: f.Stat}
+			}
 		}
-		return Entry{}, Stat{}, false, nil
+		return taken
 	}
 	res, err := c.Snapshot(t.Context(), Hash{}, []string{""}, hook)
 	if err != nil {

@@ -1,0 +1,121 @@
+package agent
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/git-arbor/arbor/sync/annex"
+	"github.com/git-arbor/arbor/sync/gitrepo"
+)
+
+// hugeFile is the size, in bytes, from which a file is taken into the annex beside the actor.
+const hugeFile = 8 << 20
+
+// snapshot reads the work tree. Large files go to the annex, and it gives their keys: all these contents are here, durable, when it returns.
+func (c *clone) snapshot(ctx context.Context, paths []string) (snap gitrepo.SnapshotResult, added []annex.Key, err error) {
+	var large gitrepo.LargeHook
+	if c.annex != nil {
+		large = func(ctx context.Context, files []gitrepo.Candidate) (taken []gitrepo.Taken) {
+			taken, added = c.takeLarge(ctx, files)
+			return taken
+		}
+	}
+	snap, err = c.git.Snapshot(ctx, c.side.head, paths, large)
+	return snap, added, err
+}
+
+// takeLarge gives large files to the annex, all together, and repairs the links of annexed files that were moved. It gives the keys whose
+// content is here.
+func (c *clone) takeLarge(ctx context.Context, files []gitrepo.Candidate) (taken []gitrepo.Taken, here []annex.Key) {
+	taken = make([]gitrepo.Taken, len(files))
+	var adding []annex.ToAdd
+	var at []int // where in files they are
+	for i, f := range files {
+		if f.Stat.IsSymlink() {
+			taken[i] = c.fixLink(ctx, f)
+			continue
+		}
+		large, err := c.annex.Large(ctx, f.Path, f.Stat.Size)
+		if err != nil || !large {
+			taken[i].Err = err
+			continue
+		}
+		a, ready := c.side.added[f.Path]
+		delete(c.side.added, f.Path)
+		switch {
+		case ready && a.before == f.Stat:
+			taken[i], here = c.stands(a.Added, here)
+		case f.Stat.Size >= hugeFile:
+			c.addAside(f)
+			taken[i].Err = fmt.Errorf("%s is being added: %w", f.Path, gitrepo.ErrChanged)
+		default:
+			toAdd, err := c.toAdd(ctx, f)
+			if taken[i].Err = err; err == nil {
+				adding, at = append(adding, toAdd), append(at, i)
+			}
+		}
+	}
+	for n, a := range c.annex.AddAll(ctx, adding) {
+		taken[at[n]], here = c.stands(a, here)
+	}
+	return taken, here
+}
+
+// fixLink has the link of an annexed file lead to its object.
+func (c *clone) fixLink(ctx context.Context, f gitrepo.Candidate) gitrepo.Taken {
+	fixed, ok, err := c.annex.FixLink(ctx, f.Path, f.Stat)
+	if err != nil || !ok {
+		return gitrepo.Taken{Err: err}
+	}
+	taken, _ := c.stands(fixed, nil)
+	return taken
+}
+
+// stands writes what git is to hold of a file that was added, and notes its key if the content is here.
+func (c *clone) stands(a annex.Added, here []annex.Key) (gitrepo.Taken, []annex.Key) {
+	if a.Err != nil {
+		return gitrepo.Taken{Err: a.Err}, here
+	}
+	h, err := c.git.WriteBlob(a.Content)
+	if err != nil {
+		return gitrepo.Taken{Err: err}, here
+	}
+	if a.Here {
+		here = append(here, a.Key)
+	}
+	return gitrepo.Taken{Entry: gitrepo.Entry{Mode: a.Mode, Hash: h}, Stat: a.Stat}, here
+}
+
+// toAdd says how a file is to be added. Any goroutine may call it.
+func (c *clone) toAdd(ctx context.Context, f gitrepo.Candidate) (annex.ToAdd, error) {
+	unlocked, err := c.annex.AddUnlocked(ctx, f.Path, f.Stat.Size)
+	return annex.ToAdd{Path: f.Path, AddOptions: annex.AddOptions{Locked: !unlocked}}, err
+}
+
+// addition is a file that was taken into the annex.
+type addition struct {
+	annex.Added
+	before gitrepo.Stat
+}
+
+// addAside takes a huge file into the annex while the actor goes on; the file is looked at again when that is done.
+func (c *clone) addAside(f gitrepo.Candidate) {
+	if c.side.adding[f.Path] {
+		return
+	}
+	c.side.adding[f.Path] = true
+	c.aside(func(ctx context.Context) {
+		var added annex.Added
+		toAdd, err := c.toAdd(ctx, f)
+		if err == nil {
+			added, err = c.annex.Add(ctx, toAdd.Path, toAdd.AddOptions)
+		}
+		c.post(ctx, func(context.Context) {
+			delete(c.side.adding, f.Path)
+			c.side.pending[f.Path] = true
+			if err == nil {
+				c.side.added[f.Path] = addition{added, added.Stat} // what the file is now, link or not
+			}
+		})
+	})
+}
