@@ -8,7 +8,6 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"syscall"
 	"time"
 )
 
@@ -113,13 +112,10 @@ func (c *child) closeFiles() {
 	}
 }
 
-// stop ends the child: it sees the end of its input first, which makes git roll back what is open, and is killed
-// when it has not ended a second later.
+// stop ends the child: it sees the end of its input first, which makes git roll back what is open, and is told to end
+// when it has not a second later, as a hook that hangs.
 func (c *child) stop() {
 	c.in.Close()
-	// Hooks that git has started are in its process group.
-	kill := time.AfterFunc(time.Second, func() { _ = syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL) })
-	_ = c.cmd.Wait() // how it ended has been told where it failed
-	kill.Stop()
+	_ = EndProgram(c.cmd, time.Second) // how it ended has been told where it failed
 	c.closeFiles()
 }

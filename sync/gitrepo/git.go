@@ -66,6 +66,20 @@ func (r *Repo) Program(ctx context.Context, name string, args ...string) *exec.C
 	return cmd
 }
 
+// killAfter is how long a program that was told to end may take.
+const killAfter = 10 * time.Second
+
+// EndProgram waits for a program of Program's whose input has ended. One that has not ended after patience is told to, with those that it has
+// started: git takes its lock files with it then, which it cannot do when it is killed, and nobody could go on.
+func EndProgram(cmd *exec.Cmd, patience time.Duration) error {
+	signal := func(after time.Duration, s syscall.Signal) *time.Timer {
+		return time.AfterFunc(after, func() { _ = syscall.Kill(-cmd.Process.Pid, s) })
+	}
+	defer signal(patience, syscall.SIGTERM).Stop()
+	defer signal(patience+killAfter, syscall.SIGKILL).Stop()
+	return cmd.Wait()
+}
+
 // git runs one git command to its end and returns its standard output.
 func (r *Repo) git(ctx context.Context, args ...string) ([]byte, error) {
 	return run(ctx, r.command(ctx, args...), nil, args)

@@ -18,6 +18,13 @@ import (
 	"github.com/git-arbor/arbor/sync/p2p"
 )
 
+// When a session has ended, git-annex-shell writes git's index and its own logs. On this machine it is given the time: a signal ends it at once, and the
+// index stays locked. ssh leaves nothing behind, and its host may be gone.
+const (
+	shellPatience = time.Minute
+	sshPatience   = time.Second
+)
+
 // shellSession speaks with git-annex-shell p2pstdio, over ssh or on this machine.
 type shellSession struct {
 	remote *Remote
@@ -27,7 +34,11 @@ type shellSession struct {
 
 func openShell(ctx context.Context, r *Remote, limits p2p.Limits) (Session, error) {
 	cmd := r.shellCommand(context.WithoutCancel(ctx), "p2pstdio", r.repo.UUID(), "--uuid", r.UUID)
-	c, err := startChild(cmd)
+	patience := shellPatience
+	if r.Kind == SSH {
+		patience = sshPatience
+	}
+	c, err := startChild(cmd, patience)
 	if err != nil {
 		return nil, err
 	}
@@ -157,18 +168,19 @@ func (r *Remote) shellError(complaint string, exit int, err error) error {
 
 // child is a program that is spoken with over its standard input and output. No goroutine serves it.
 type child struct {
-	cmd     *exec.Cmd
-	in, out *os.File
-	errs    *os.File // unlinked; a pipe would block a program that says much
-	end     sync.Once
+	cmd      *exec.Cmd
+	in, out  *os.File
+	errs     *os.File // unlinked; a pipe would block a program that says much
+	patience time.Duration
+	end      sync.Once
 
 	// After Close:
 	complaint string // the end of what it said on its standard error
 	exit      int    // its exit code, -1 when a signal has ended it
 }
 
-func startChild(cmd *exec.Cmd) (_ *child, err error) {
-	c := &child{cmd: cmd}
+func startChild(cmd *exec.Cmd, patience time.Duration) (_ *child, err error) {
+	c := &child{cmd: cmd, patience: patience}
 	var stdin, stdout *os.File
 	defer func() {
 		closeAll(stdin, stdout)
@@ -204,13 +216,11 @@ func closeAll(files ...*os.File) {
 func (c *child) Read(p []byte) (int, error)  { return c.out.Read(p) }
 func (c *child) Write(p []byte) (int, error) { return c.in.Write(p) }
 
-// Close ends the program, and waits for it: it sees the end of its input first, and is killed when it has not ended a second later.
+// Close ends the program, and waits for it: it sees the end of its input first, and is told to end when it has not after its patience.
 func (c *child) Close() error {
 	c.end.Do(func() {
 		closeAll(c.in, c.out)
-		kill := time.AfterFunc(time.Second, func() { _ = syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL) })
-		_ = c.cmd.Wait()
-		kill.Stop()
+		_ = gitrepo.EndProgram(c.cmd, c.patience)
 		c.exit, c.complaint = c.cmd.ProcessState.ExitCode(), tail(c.errs)
 		c.errs.Close()
 	})
