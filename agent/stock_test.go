@@ -96,6 +96,16 @@ func testStockClone(t *testing.T) {
 		m.has("sub/locked.bin", content)
 	}
 
+	t.Log("what it pushes as an assistant does when others are faster")
+	want["owned.txt"] = "1\n"
+	stock.save("owned.txt", want["owned.txt"])
+	stock.git("add", "owned.txt")
+	stock.git("commit", "-q", "-m", "owned")
+	stock.git("push", "-q", "origin", "main:refs/synced/"+stock.git("config", "annex.uuid")+"/main")
+	for _, m := range ms {
+		m.has("owned.txt", want["owned.txt"])
+	}
+
 	t.Log("what it deletes and moves")
 	stock.git("rm", "-q", "first.txt")
 	stock.git("mv", "first.bin", "sub/moved.bin")
