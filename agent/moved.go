@@ -9,7 +9,8 @@ import (
 )
 
 // lookAtContents takes in what others have written to the git-annex branch about contents here: git-annex, beside the agent or while it was
-// off, has dropped some or got some, or a client elsewhere has put some through git-annex-shell. What was dropped is not wanted any more.
+// off, has dropped some or got some, or a client elsewhere has put some through git-annex-shell. What was dropped is not wanted any more. What is here, and
+// the log says so no more, is said again: git-annex loses lines of a log that it is about to write when somebody pushes to its branch.
 func (c *clone) lookAtContents(ctx context.Context) error {
 	if c.annex == nil {
 		return nil
@@ -50,6 +51,10 @@ func (c *clone) lookAtContents(ctx context.Context) error {
 	if len(here) > 0 {
 		c.queue.Cancel(here...)
 		c.arrived(here)
+	}
+	still := slices.DeleteFunc(slices.Clone(gone), func(k annex.Key) bool { return !c.annex.Has(k) })
+	if err := c.recordHere(ctx, still, still); err != nil {
+		return err
 	}
 	return c.wentAway(ctx, slices.DeleteFunc(gone, c.annex.Has))
 }

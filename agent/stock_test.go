@@ -106,6 +106,19 @@ func testStockClone(t *testing.T) {
 		m.has("owned.txt", want["owned.txt"])
 	}
 
+	t.Log("what its location log lacks")
+	stock.git("annex", "setpresentkey", stock.git("annex", "lookupkey", "both.bin"), b.git("config", "annex.uuid"), "0")
+	stock.eventually("hear that it is there", func() error {
+		if _, err := stock.tryGit("annex", "sync", "--no-content"); err != nil {
+			return err
+		}
+		out, err := stock.tryGit("annex", "whereis", "both.bin")
+		if err == nil && !strings.Contains(out, "3 copies") {
+			err = fmt.Errorf("whereis says %s", out)
+		}
+		return err
+	})
+
 	t.Log("what it deletes and moves")
 	stock.git("rm", "-q", "first.txt")
 	stock.git("mv", "first.bin", "sub/moved.bin")
