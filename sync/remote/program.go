@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/time/rate"
 
@@ -130,9 +131,21 @@ type programError struct {
 
 func (e *programError) Unwrap() error { return e.RemoteError }
 
+// restaging bounds how long git-annex is given to write the index when it is to be stopped: a signal ends it at once, and the index stays locked.
+const restaging = 10 * time.Second
+
 // run runs git-annex.
 func (s programSession) run(ctx context.Context, progress func(int64), args ...string) error {
 	cmd := s.remote.git.Program(ctx, "git-annex", args...)
+	end := cmd.Cancel
+	cmd.Cancel = func() error {
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		for late := time.Now().Add(restaging); s.remote.git.IndexLocked() && time.Now().Before(late); {
+			<-tick.C
+		}
+		return end()
+	}
 	var complaint strings.Builder
 	cmd.Stderr = &complaint
 	out, err := cmd.StdoutPipe()
