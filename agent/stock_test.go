@@ -26,7 +26,7 @@ func (m *machine) stock(url string) *machine {
 	return s
 }
 
-// alike has a stock clone sync with content until it is the same as the machines, to the last location.
+// alike has a stock clone sync with content until it is the same as the machines, to the last location, and the locations are true.
 func alike(t *testing.T, stock *machine, machines ...*machine) {
 	t.Helper()
 	where := func(m *machine) string {
@@ -49,6 +49,19 @@ func alike(t *testing.T, stock *machine, machines ...*machine) {
 			}
 			if got := where(m); got != locations {
 				return fmt.Errorf("whereis says %s, on %s %s", locations, m.name, got)
+			}
+		}
+		for _, m := range append(machines, stock) {
+			id := m.git("config", "annex.uuid")
+			held, err := m.tryGit("annex", "find", "--in=here", "--format=${file} "+id+"\\n")
+			if err != nil {
+				return err
+			}
+			lines := strings.Split(held, "\n")
+			slices.Sort(lines)
+			said := slices.DeleteFunc(strings.Split(locations, "\n"), func(line string) bool { return !strings.HasSuffix(line, " "+id) })
+			if !slices.Equal(lines, said) {
+				return fmt.Errorf("whereis says %q, and %s has %q", said, m.name, lines)
 			}
 		}
 		return nil
