@@ -39,6 +39,7 @@ type Repo struct {
 	attrs    *attributes
 	branch   *branch
 	blocks   *blockLists
+	sizes    sizes
 	promises promises
 	branchMu sync.Mutex // one writer of the branch at a time, also where locks belong to the process
 

@@ -2,8 +2,10 @@ package annex
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/git-arbor/arbor/sync/wanted"
@@ -29,7 +31,7 @@ func (r *Repo) WantedLogs(ctx context.Context) (wanted.Logs, error) {
 		{requiredLog, uuidLogFormat, func(values map[string]string) { logs.Required = values }},
 		{groupLog, uuidLogFormat, func(values map[string]string) { logs.Groups = splitGroups(values) }},
 		{groupPreferredLog, configLogFormat, func(values map[string]string) { logs.GroupWanted = values }},
-		{maxSizeLog, configLogFormat, func(values map[string]string) { logs.MaxSize = haveMaxSize(values) }},
+		{maxSizeLog, configLogFormat, func(values map[string]string) { logs.MaxSize = maxSizes(values) }},
 	} {
 		log, err := r.valueLog(ctx, l.path, l.format)
 		if err != nil {
@@ -92,6 +94,7 @@ func (r *Repo) WantedFile(ctx context.Context, k Key, path string, locations []s
 		},
 		Metadata: func() (map[string][]string, error) { return r.Metadata(ctx, k) },
 		URLs:     func() ([]string, error) { return r.URLs(ctx, k) },
+		Used:     func() (map[string]wanted.Use, error) { return r.use(ctx) },
 	}
 }
 
@@ -104,13 +107,15 @@ func splitGroups(values map[string]string) map[string][]string {
 	return groups
 }
 
-// haveMaxSize reads the values of maxsize.log, of which 0 is none.
-func haveMaxSize(values map[string]string) map[string]bool {
-	have := make(map[string]bool, len(values))
-	for uuid, size := range values {
-		have[uuid] = size != "0"
+// maxSizes reads the values of maxsize.log.
+func maxSizes(values map[string]string) map[string]int64 {
+	sizes := make(map[string]int64, len(values))
+	for uuid, text := range values {
+		if size, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
+			sizes[uuid] = size // what is out of range is the largest there is
+		}
 	}
-	return have
+	return sizes
 }
 
 // SetPreferred records what a repository is to want, an expression as `git annex wanted` takes it; "" makes it want what it is given. *Refused when the

@@ -47,8 +47,8 @@ var wantedWords = []string{
 // notWords are what git-annex does not understand.
 var notWords = []string{"bogus", "copies=1.5", "copies=a:b:1", "copies=", "anything=1", "metadata=_x=1", "largerthan=big", "present=1", "in=here", "copies=1e2"}
 
-// randomExpression gives words in any order: most are what people write, many are not.
-func randomExpression(random *rand.Rand) string {
+// randomExpression gives words in any order: most are what people write, many are not. Some of the words are of one kind.
+func randomExpression(random *rand.Rand, kind ...string) string {
 	var words []string
 	for range 1 + random.IntN(7) {
 		if len(words) > 0 {
@@ -57,6 +57,8 @@ func randomExpression(random *rand.Rand) string {
 		words = append(words, []string{"", "", "", "not", "(", "not (", "( ("}[random.IntN(7)])
 		if random.IntN(60) == 0 {
 			words = append(words, notWords[random.IntN(len(notWords))])
+		} else if len(kind) > 0 && random.IntN(2) == 0 {
+			words = append(words, kind[random.IntN(len(kind))])
 		} else {
 			words = append(words, wantedWords[random.IntN(len(wantedWords))])
 		}
@@ -123,6 +125,7 @@ func newWantedWorld(t *testing.T, random *rand.Rand) *wantedWorld {
 			w.logs[k.logPath()+".met"] = metadata[random.IntN(len(metadata))]
 		}
 		f.Metadata = func() (map[string][]string, error) { return w.repo.Metadata(context.Background(), k) }
+		f.Used = func() (map[string]wanted.Use, error) { return w.repo.use(context.Background()) }
 		f.NumCopies = func(path string) (int, error) {
 			if strings.HasSuffix(path, ".mp3") {
 				return 3, nil
@@ -154,6 +157,34 @@ func (w *wantedWorld) read(t *testing.T) *wanted.Settings {
 	}
 	logs.Trust, logs.NumCopies = w.settings.Trust, w.settings.NumCopies
 	return wanted.New(logs)
+}
+
+// compare has a git-annex find what a repository wants to get or to drop, which must be what the settings say, and counts it.
+func (w *wantedWorld) compare(t *testing.T, settings *wanted.Settings, program, option, uuid, expression string) (yes int) {
+	t.Helper()
+	theirs := make(map[string]bool)
+	for path := range strings.SplitSeq(run(t, w.repo.git.Dir(), program, "find", "--print0", option+uuid), "\x00") {
+		theirs[path] = true
+	}
+	for i := range w.files {
+		f := &w.files[i]
+		verdict := settings.Wants
+		if option == "--want-drop-by=" {
+			verdict = func(uuid string, f *wanted.File) (bool, error) { return settings.WantsDrop(uuid, f) }
+		}
+		ours, err := verdict(uuid, f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ours != theirs[f.Path] {
+			_, reasons, _ := settings.Explain(uuid, f, option == "--want-drop-by=")
+			t.Errorf("%s%s %q: %s: %v, git-annex: %v %v (problem %v)", option, uuid, expression, f.Path, ours, theirs[f.Path], reasons, settings.Problem(uuid))
+		}
+		if ours {
+			yes++
+		}
+	}
+	return yes
 }
 
 // Every verdict of generated expressions, over files in many places, is git-annex's own.
@@ -194,29 +225,8 @@ func TestVerdictsByGitAnnex(t *testing.T) {
 				options = options[at%2:][:1]
 			}
 			for _, option := range options {
-				theirs := make(map[string]bool)
-				for path := range strings.SplitSeq(run(t, w.repo.git.Dir(), "git-annex", "find", "--print0", option+uuid), "\x00") {
-					theirs[path] = true
-				}
-				for i := range w.files {
-					f := &w.files[i]
-					verdict := settings.Wants
-					if option == "--want-drop-by=" {
-						verdict = func(uuid string, f *wanted.File) (bool, error) { return settings.WantsDrop(uuid, f) }
-					}
-					ours, err := verdict(uuid, f)
-					if err != nil {
-						t.Fatal(err)
-					}
-					if ours != theirs[f.Path] {
-						_, reasons, _ := settings.Explain(uuid, f, option == "--want-drop-by=")
-						t.Errorf("%s%s %q: %s: %v, git-annex: %v %v (problem %v)", option, uuid, expressions[uuid], f.Path, ours, theirs[f.Path], reasons, settings.Problem(uuid))
-					}
-					verdicts++
-					if ours {
-						wants++
-					}
-				}
+				yes := w.compare(t, settings, "git-annex", option, uuid, expressions[uuid])
+				verdicts, wants = verdicts+len(w.files), wants+yes
 			}
 		}
 		// Once more with other expressions.

@@ -1,7 +1,7 @@
 package wanted
 
 // A File is what an expression is asked about: content, and a path under which the annex has it. The functions are asked only when an
-// expression needs them; where one is nil there is nothing to tell.
+// expression needs them; where one is nil there is nothing to tell, but without Used there is no verdict.
 type File struct {
 	Path string // relative to the top of the work tree, with slashes; "" for a key that no file has
 	Size int64  // of the content, in bytes; -1 when it is not known
@@ -19,14 +19,19 @@ type File struct {
 	URLs func() ([]string, error)
 	// Unused says whether `git annex unused` found that no branch has the key.
 	Unused func() (bool, error)
+	// Used gives what the repositories have, by UUID. The map is not changed.
+	Used func() (map[string]Use, error)
 	// Encoding gives libmagic's name of the content's character set. Only annex.largefiles may ask it.
 	Encoding func() (string, error)
 }
 
+// Use is how many bytes of contents a repository has, with those that are on their way to it: now, and when those that are to go have gone.
+type Use struct{ Now, Then int64 }
+
 // Facts are what a verdict follows from. As long as they are the same, so is the verdict.
 type Facts uint16
 
-// The first of these are facts about a file; the rest are settings of all repositories.
+// The first of these are facts about a file; the rest are about all repositories.
 const (
 	Path Facts = 1 << iota
 	Locations
@@ -36,4 +41,5 @@ const (
 	Unused
 	Groups
 	Trusts
+	Sizes // what repositories have, and may have
 )

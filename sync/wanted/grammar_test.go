@@ -106,7 +106,7 @@ func testExpressionsByGitAnnex(t *testing.T) {
 var preferredText = rapid.Custom(func(t *rapid.T) string {
 	word := rapid.SampledFrom([]string{
 		"and", "or", "not", "(", ")", "present", "anything", "nothing", "include=a*", "exclude=*b", "copies=2", "copies=g:1", "standard", "groupwanted",
-		"metadata=tag>=3", "largerthan=1kb", "lackingcopies=1", "inallgroup=g", "balanced=g:2", "url=*", "securehash", "unused",
+		"metadata=tag>=3", "largerthan=1kb", "lackingcopies=1", "inallgroup=g", "balanced=g:2", "sizebalanced=g", "fullysizebalanced=h:lackingcopies=g-client", "copies=g-h=1", "url=*", "securehash", "unused",
 	})
 	return strings.Join(rapid.SliceOfN(word, 0, 20).Draw(t, "words"), " ")
 })
@@ -136,6 +136,7 @@ func checkString(t rapid.TB, text string) {
 		t.Fatalf("%q is expanded to %q, which is read as %q, %v", text, n.text(true), expanded.text(true), err)
 	}
 	f := &File{Path: "ab", Key: "SHA256E-s3--x.b", Size: 3, Locations: []string{"A", "C"}}
+	f.Used = func() (map[string]Use, error) { return map[string]Use{"A": {3, 3}}, nil }
 	for _, q := range []*question{{file: f}, {file: f, absent: "A"}} {
 		want, err := n.match(q)
 		if err != nil {

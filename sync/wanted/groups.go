@@ -1,5 +1,11 @@
 package wanted
 
+import (
+	"regexp"
+	"slices"
+	"strings"
+)
+
 const (
 	clientWants = "(include=* and ((exclude=*/archive/* and exclude=archive/*) or (not (copies=archive:1 or copies=smallarchive:1))))" +
 		" or approxlackingcopies=1"
@@ -37,4 +43,39 @@ func standardGroup(name string) (expression string, ok bool) {
 // StandardGroups gives the names of the groups of which git-annex knows what their repositories want.
 func StandardGroups() []string {
 	return []string{"client", "transfer", "backup", "incrementalbackup", "smallarchive", "archive", "source", "manual", "public", "unwanted"}
+}
+
+// in says which repositories are members of a group.
+func (r *reader) in(group string) func(uuid string) bool {
+	members := r.members[group]
+	return func(uuid string) bool { return slices.Contains(members, uuid) }
+}
+
+var limitParts = regexp.MustCompile(`([+-]?)([^+-]+)`)
+
+// limit says which repositories a limit of groups such as a+b-c allows: those that are in one with a + in front, as the first may have, and in none with
+// a -. Where none has a +, all others are allowed.
+func (r *reader) limit(text string) func(uuid string) bool {
+	var among, except []func(uuid string) bool
+	for _, part := range limitParts.FindAllStringSubmatch(text, -1) {
+		if part[1] == "-" {
+			except = append(except, r.in(part[2]))
+		} else {
+			among = append(among, r.in(part[2]))
+		}
+	}
+	return func(uuid string) bool {
+		has := func(in func(string) bool) bool { return in(uuid) }
+		return (len(among) == 0 || slices.ContainsFunc(among, has)) && !slices.ContainsFunc(except, has)
+	}
+}
+
+// cutNumber takes a number apart from the group, level or limit in front of it. how is what stands between them; "" where there is nothing.
+func cutNumber(value string) (name, number, how string) {
+	for _, how := range []string{":", "="} {
+		if name, number, ok := strings.Cut(value, how); ok {
+			return name, number, how
+		}
+	}
+	return "", value, ""
 }

@@ -49,10 +49,8 @@ func (r *reader) term(word string) (*node, error) {
 		return metadataTerm(word, value)
 	case "url":
 		return urlTerm(word, value)
-	case "balanced", "fullybalanced":
-		return r.balanced(word, value, name == "balanced")
-	case "sizebalanced", "fullysizebalanced":
-		return nil, fmt.Errorf("%q needs the sizes of all repositories, which are not known", word)
+	case "balanced", "fullybalanced", "sizebalanced", "fullysizebalanced":
+		return r.balanced(word, name, value)
 	}
 	return nil, notUnderstood(word)
 }
@@ -94,25 +92,30 @@ func (r *reader) count(q *question, good func(uuid string) bool) int {
 	return n
 }
 
-// copies is copies=N, copies=LEVEL:N, copies=LEVEL+:N or copies=GROUP:N. A level's name is never a group's.
+// copies is copies=N, copies=LEVEL:N, copies=LEVEL+:N, copies=GROUP:N or copies=LIMIT=N. A level's name is never a group's.
 func (r *reader) copies(word, value string) (*node, error) {
 	var (
 		good  func(uuid string) bool
 		kind  string
 		needs = Locations | Trusts
 	)
-	if name, number, ok := strings.Cut(value, ":"); ok {
+	switch name, number, how := cutNumber(value); how {
+	case ":":
 		value = number
 		kind = " in " + name
 		if level, known := trustLevels[strings.TrimSuffix(name, "+")]; !known {
-			members := r.members[name]
-			good = func(uuid string) bool { return slices.Contains(members, uuid) }
+			good = r.in(name)
 			needs |= Groups
 		} else if strings.HasSuffix(name, "+") {
 			good = func(uuid string) bool { return r.trust(uuid) >= level }
 		} else {
 			good = func(uuid string) bool { return r.trust(uuid) == level }
 		}
+	case "=":
+		value = number
+		kind = " in " + name
+		good = r.limit(name)
+		needs |= Groups
 	}
 	needed, err := parseNumber(value)
 	if err != nil {
@@ -127,13 +130,40 @@ func (r *reader) copies(word, value string) (*node, error) {
 	})
 }
 
-// lackingCopies is lackingcopies=N and approxlackingcopies=N: to satisfy numcopies, N copies or more are missing.
+// lackingCopies is lackingcopies=N and approxlackingcopies=N: to satisfy numcopies, N copies or more are missing. Before N there may be a GROUP: or
+// a LIMIT= whose repositories alone count.
 func (r *reader) lackingCopies(word, value string, approx bool) (*node, error) {
-	lacking, err := parseNumber(value)
+	var counts func(uuid string) bool
+	switch name, number, how := cutNumber(value); how {
+	case ":":
+		value, counts = number, r.in(name)
+	case "=":
+		value, counts = number, r.limit(name)
+	}
+	needed, err := parseNumber(value)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", word, err)
 	}
-	trusted := func(uuid string) bool { return r.trust(uuid) > Untrusted }
+	l := r.lacking(approx, counts)
+	return leaf(term{
+		word: word, needs: l.needs, why: l.why,
+		match: func(q *question) (bool, error) {
+			n, err := l.number(q)
+			return err == nil && n >= needed, err
+		},
+	})
+}
+
+// lack is how many copies are missing to satisfy numcopies.
+type lack struct {
+	needs  Facts
+	number func(*question) (int, error) // less than 0 when there are more
+	why    func(*question) string
+}
+
+// lacking counts the copies that counts says yes to; nil says yes to all. approx does not look at what is set for the file.
+func (r *reader) lacking(approx bool, counts func(uuid string) bool) lack {
+	trusted := func(uuid string) bool { return r.trust(uuid) > Untrusted && (counts == nil || counts(uuid)) }
 	wanted := func(q *question) (int, error) {
 		if !approx && q.file.Path != "" && q.file.NumCopies != nil {
 			if n, err := q.file.NumCopies(q.file.Path); n > 0 || err != nil {
@@ -142,32 +172,31 @@ func (r *reader) lackingCopies(word, value string, approx bool) (*node, error) {
 		}
 		return max(r.logs.NumCopies, 1), nil
 	}
-	needs := Locations | Trusts
+	l := lack{needs: Locations | Trusts}
 	if !approx {
-		needs |= Path | NumCopies
+		l.needs |= Path | NumCopies
 	}
-	return leaf(term{
-		word: word, needs: needs,
-		match: func(q *question) (bool, error) {
-			n, err := wanted(q)
-			return err == nil && n-r.count(q, trusted) >= lacking, err
-		},
-		why: func(q *question) string {
-			n, err := wanted(q)
-			if err != nil {
-				return err.Error()
-			}
-			return fmt.Sprintf("%s counted, numcopies is %d", plural(r.count(q, trusted), "copy", "copies"), n)
-		},
-	})
+	if counts != nil {
+		l.needs |= Groups
+	}
+	l.number = func(q *question) (int, error) {
+		n, err := wanted(q)
+		return n - r.count(q, trusted), err
+	}
+	l.why = func(q *question) string {
+		n, err := wanted(q)
+		if err != nil {
+			return err.Error()
+		}
+		return fmt.Sprintf("%s counted, numcopies is %d", plural(r.count(q, trusted), "copy", "copies"), n)
+	}
+	return l
 }
 
 // inAllGroup matches what all members of the group have; of a group without members, everything.
 func (r *reader) inAllGroup(word, group string) (*node, error) {
 	members := r.members[group]
-	has := func(q *question) int {
-		return r.count(q, func(uuid string) bool { return slices.Contains(members, uuid) })
-	}
+	has := func(q *question) int { return r.count(q, r.in(group)) }
 	return leaf(term{
 		word: word, needs: Locations | Trusts | Groups,
 		match: func(q *question) (bool, error) { return has(q) == len(members), nil },
@@ -177,9 +206,8 @@ func (r *reader) inAllGroup(word, group string) (*node, error) {
 
 // onlyInGroup matches what a member of the group has and nobody else.
 func (r *reader) onlyInGroup(word, group string) (*node, error) {
-	members := r.members[group]
 	in := func(q *question) (inside, outside int) {
-		inside = r.count(q, func(uuid string) bool { return slices.Contains(members, uuid) })
+		inside = r.count(q, r.in(group))
 		return inside, r.count(q, nil) - inside
 	}
 	return leaf(term{

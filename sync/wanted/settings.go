@@ -32,7 +32,7 @@ type Logs struct {
 	GroupWanted         map[string]string   // expressions, by the name of a group
 	Trust               map[string]Trust
 	PreferredDir        map[string]string // preferreddir= of special remotes
-	MaxSize             map[string]bool   // has one
+	MaxSize             map[string]int64  // of all contents together, in bytes
 	NumCopies           int               // that of numcopies.log; 0 for git-annex's default
 }
 
@@ -221,6 +221,18 @@ func (s *Settings) Depends(uuid string) Facts {
 	return r.wanted.needs() | r.required.needs()
 }
 
+// Weighing gives the repositories whose verdicts follow from what repositories have, sorted. Those that are dead are not among them.
+func (s *Settings) Weighing() []string {
+	var all []string
+	for uuid := range s.rules {
+		if s.Depends(uuid)&Sizes != 0 && s.trust(uuid) != Dead {
+			all = append(all, uuid)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
 // Same says whether a repository's verdicts about all files are those of other settings.
 func (s *Settings) Same(uuid string, other *Settings) bool {
 	a, b := s.rules[uuid], other.rules[uuid]
@@ -229,5 +241,6 @@ func (s *Settings) Same(uuid string, other *Settings) bool {
 		s.logs.PreferredDir[uuid] == other.logs.PreferredDir[uuid] &&
 		(needs&Locations == 0 || max(s.logs.NumCopies, 1) == max(other.logs.NumCopies, 1)) &&
 		(needs&Trusts == 0 || maps.Equal(s.logs.Trust, other.logs.Trust)) &&
-		(needs&Groups == 0 || maps.EqualFunc(s.members, other.members, slices.Equal))
+		(needs&Groups == 0 || maps.EqualFunc(s.members, other.members, slices.Equal)) &&
+		(needs&Sizes == 0 || maps.Equal(s.logs.MaxSize, other.logs.MaxSize))
 }

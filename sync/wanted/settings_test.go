@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -23,13 +22,13 @@ func verdict(t *testing.T, ask func() (bool, error)) bool {
 func TestWants(t *testing.T) {
 	logs := Logs{
 		Preferred: map[string]string{
-			"empty": " ", "unread": "sizebalanced=g", "client": "standard", "store": "standard", "source": "standard", "two": "standard", "flaps": "not (not (not present))",
-			"required": "nothing", "own": "groupwanted", "full": "balanced=full", "only": "onlyingroup=g", "web": "url=http:*.org/*",
+			"empty": " ", "unread": "bogus", "client": "standard", "store": "standard", "source": "standard", "two": "standard", "flaps": "not (not (not present))",
+			"required": "nothing", "own": "groupwanted", "full": "balanced=full", "a": "balanced=full", "only": "onlyingroup=g", "web": "url=http:*.org/*",
 		},
 		Required:    map[string]string{"required": "include=keep/*", "just": "include=keep/*", "own": "groupwanted", "flaps": ""},
-		Groups:      map[string][]string{"client": {"client"}, "store": {"archive"}, "source": {"source", "other"}, "two": {"client", "backup"}, "own": {"own"}, "a": {"g", "full"}, "b": {"g"}},
+		Groups:      map[string][]string{"full": {"full"}, "client": {"client"}, "store": {"archive"}, "source": {"source", "other"}, "two": {"client", "backup"}, "own": {"own"}, "a": {"g", "full"}, "b": {"g"}},
 		GroupWanted: map[string]string{"own": "include=*.x", "other": ""},
-		MaxSize:     map[string]bool{"a": true},
+		MaxSize:     map[string]int64{"a": 10},
 	}
 	s := New(logs)
 	for _, c := range []struct {
@@ -58,14 +57,17 @@ func TestWants(t *testing.T) {
 		{"just", "f", "", false, true},
 		{"own", "f.x", "", true, false},
 		{"own", "f", "", false, true},
-		{"full", "f", "full", true, false}, // a member has a maxsize
-		{"full", "f", "", false, true},
+		{"a", "f", "a", true, false}, // keeps it, full or not
+		{"a", "f", "", false, true},
+		{"full", "f", "", true, false}, // whatever the key, for a has no room
+		{"full", "f", "a", false, true},
 		{"only", "f", "a", true, false},
 		{"only", "f", "a only", false, false}, // were it dropped, a alone would have it
 		{"only", "f", "client", false, true},
 		{"web", "f", "", true, false},
 	} {
 		f := &File{Path: c.path, Size: 3, Key: "SHA256E-s3--x", Locations: strings.Fields(c.locations)}
+		f.Used = func() (map[string]Use, error) { return map[string]Use{"a": {8, 8}}, nil }
 		f.URLs = func() ([]string, error) { return []string{"ftp://example.org/", "http://example.org/x"}, nil }
 		wants := verdict(t, func() (bool, error) { return s.Wants(c.uuid, f) })
 		drops := verdict(t, func() (bool, error) { return s.WantsDrop(c.uuid, f) })
@@ -77,7 +79,7 @@ func TestWants(t *testing.T) {
 			t.Errorf("%s, %s in %q: drops %v, explained %v by %v, %v", c.uuid, c.path, c.locations, drops, !explained, reasons, err)
 		}
 	}
-	for _, uuid := range []string{"unread", "flaps", "full"} {
+	for _, uuid := range []string{"unread", "flaps"} {
 		if s.Problem(uuid) == nil || errors.Is(s.Problem(uuid), ErrUnstable) != (uuid == "flaps") {
 			t.Errorf("problem of %s: %v", uuid, s.Problem(uuid))
 		}
@@ -140,7 +142,8 @@ func TestExplain(t *testing.T) {
 
 func TestCheck(t *testing.T) {
 	for expr, good := range map[string]bool{
-		"": true, "standard": true, "not (copies=1": true, "balanced=g:2": true, "metadata=tag=x y": false, "sizebalanced=g": false, "balanced=g:lackingcopies": false,
+		"": true, "standard": true, "not (copies=1": true, "balanced=g:2": true, "metadata=tag=x y": false, "fullysizebalanced=g:2": true, "balanced=g:lackingcopies=a-b": true, "balanced=g:lackingcopies:1": false,
+		"sizebalanced=g:some": false, "not sizebalanced=g": false, "copies=a+b-c=2": true, "copies=a=b=2": false,
 		"not present": false, "anything or not (present and copies=1)": false, "not not present": true, "mimetype=x": false, "include=[a": false, "not balanced=g": false,
 		"not fullybalanced=g": true,
 	} {
@@ -150,50 +153,14 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// The picks are those of git-annex's own test (prop_balanced_stable in Annex/Balanced.hs).
-func TestPick(t *testing.T) {
-	var members []string
-	for i := 1; i <= 500; i++ {
-		members = append(members, strconv.Itoa(i))
-	}
-	slices.Sort(members)
-	if got := pick(members, "WORM--test", 3); !slices.Equal(got, []string{"332", "333", "334"}) {
-		t.Errorf("picked %q", got)
-	}
-	if got := pick([]string{"A", "B"}, "WORM--test", 5); len(got) != 2 {
-		t.Errorf("picked %q of two", got)
-	}
-}
-
-// Of all members of a group, as many as asked for take each file, and are content with that.
-func TestBalanced(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		n := rapid.IntRange(1, 4).Draw(t, "n")
-		logs := Logs{Preferred: make(map[string]string), Groups: make(map[string][]string)}
-		members := rapid.SliceOfNDistinct(rapid.StringMatching(`[a-f0-9]{8}`), 1, 6, rapid.ID).Draw(t, "members")
-		for _, uuid := range members {
-			logs.Preferred[uuid], logs.Groups[uuid] = fmt.Sprintf("balanced=g:%d", n), []string{"g"}
-		}
-		s := New(logs)
-		f := &File{Path: "f", Key: "SHA256E-s3--" + rapid.StringMatching(`[a-f0-9]{4}`).Draw(t, "key"), Size: 3}
-		for range 2 { // when all have what they want, nobody wants more
-			for _, uuid := range members {
-				if ok, _ := s.Wants(uuid, f); ok && !slices.Contains(f.Locations, uuid) {
-					f.Locations = append(f.Locations, uuid)
-				}
-			}
-			if len(f.Locations) != min(n, len(members)) {
-				t.Fatalf("%q take it", f.Locations)
-			}
-		}
-	})
-}
-
 // What Depends does not name may change, and the verdict stays.
 func TestDepends(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		text := preferredText.Draw(t, "text")
-		logs := Logs{Preferred: map[string]string{"A": text}, Groups: map[string][]string{"A": {"client", "g"}, "B": {"g"}}}
+		logs := Logs{Preferred: map[string]string{"A": text}, Groups: map[string][]string{"A": {"client", "g"}, "B": {"g", "h"}, "C": {"h"}}}
+		if rapid.Bool().Draw(t, "limited") {
+			logs.MaxSize = map[string]int64{"A": 10, "B": 70}
+		}
 		s := New(logs)
 		needs := s.Depends("A")
 		file := func(name string, depends Facts) *File {
@@ -217,6 +184,11 @@ func TestDepends(t *testing.T) {
 			f.NumCopies = func(string) (int, error) { return numCopies, nil }
 			f.URLs = func() ([]string, error) { return slices.Repeat([]string{"http:"}, map[bool]int{true: 1}[urls]), nil }
 			f.Unused = func() (bool, error) { return unused, nil }
+			used := map[string]Use{}
+			if changed(Sizes) {
+				used["B"] = Use{70, 60}
+			}
+			f.Used = func() (map[string]Use, error) { return used, nil }
 			return f
 		}
 		a, b := file("a", needs), file("b", needs)
@@ -234,7 +206,7 @@ func TestDepends(t *testing.T) {
 func TestSame(t *testing.T) {
 	logs := func(change func(*Logs)) *Settings {
 		l := Logs{
-			Preferred: map[string]string{"A": "standard", "B": "include=*.x", "C": "inpreferreddir"}, Groups: map[string][]string{"A": {"client"}, "D": {"archive"}},
+			Preferred: map[string]string{"A": "standard", "B": "include=*.x", "C": "inpreferreddir", "D": "sizebalanced=archive"}, Groups: map[string][]string{"A": {"client"}, "D": {"archive"}},
 			Trust: map[string]Trust{"D": Untrusted}, PreferredDir: map[string]string{"C": "x"}, NumCopies: 1,
 		}
 		change(&l)
@@ -249,10 +221,11 @@ func TestSame(t *testing.T) {
 		"spelling":     {func(l *Logs) { l.Preferred["B"] = "( include=*.x )" }, nil},
 		"preferred":    {func(l *Logs) { l.Preferred["B"] = "include=*.y" }, []string{"B"}},
 		"required":     {func(l *Logs) { l.Required = map[string]string{"B": "anything"} }, []string{"B"}},
-		"groups":       {func(l *Logs) { l.Groups["D"] = nil }, []string{"A"}},
-		"own group":    {func(l *Logs) { l.Groups["A"] = []string{"backup"} }, []string{"A"}},
-		"trust":        {func(l *Logs) { l.Trust["D"] = Dead }, []string{"A"}},
-		"numcopies":    {func(l *Logs) { l.NumCopies = 2 }, []string{"A"}},
+		"groups":       {func(l *Logs) { l.Groups["D"] = nil }, []string{"A", "D"}},
+		"own group":    {func(l *Logs) { l.Groups["A"] = []string{"backup"} }, []string{"A", "D"}},
+		"trust":        {func(l *Logs) { l.Trust["D"] = Dead }, []string{"A", "D"}},
+		"numcopies":    {func(l *Logs) { l.NumCopies = 2 }, []string{"A", "D"}},
+		"maxsize":      {func(l *Logs) { l.MaxSize = map[string]int64{"E": 1} }, []string{"D"}},
 		"preferreddir": {func(l *Logs) { l.PreferredDir["C"] = "y" }, []string{"C"}},
 	} {
 		other := logs(c.change)
@@ -267,14 +240,15 @@ func TestSame(t *testing.T) {
 // Errors of the facts are not verdicts.
 func TestFactFails(t *testing.T) {
 	broken := errors.New("broken")
-	s := New(Logs{Preferred: map[string]string{"A": "not metadata=x=y", "B": "lackingcopies=1 or anything", "C": "not url=*", "D": "unused"}})
+	s := New(Logs{Preferred: map[string]string{"A": "not metadata=x=y", "B": "lackingcopies=1 or anything", "C": "not url=*", "D": "unused", "E": "sizebalanced=g"}, Groups: map[string][]string{"E": {"g"}}})
 	f := &File{
 		Metadata:  func() (map[string][]string, error) { return nil, broken },
 		NumCopies: func(string) (int, error) { return 0, broken },
 		URLs:      func() ([]string, error) { return nil, broken },
 		Unused:    func() (bool, error) { return false, broken },
+		Used:      func() (map[string]Use, error) { return nil, broken },
 	}
-	for _, uuid := range []string{"A", "B", "C", "D"} {
+	for _, uuid := range []string{"A", "B", "C", "D", "E"} {
 		f.Path = map[bool]string{true: "f"}[uuid == "B"]
 		wants, err := s.Wants(uuid, f)
 		drops, errDrop := s.WantsDrop(uuid, f)
