@@ -104,13 +104,8 @@ func (c *cleaning) large(ctx context.Context, content *spool) (bool, error) {
 	if !c.repo.git.ConfigBool("annex.gitaddtoannex", true) {
 		return wasAnnexed, nil
 	}
-	large, configured, err := c.repo.largeByRule(ctx, &wanted.File{
-		Path: c.path,
-		Size: content.size,
-		Encoding: func() (string, error) {
-			return magicEncoding(content.head), nil
-		},
-	})
+	f := withMagic(ctx, &wanted.File{Path: c.path, Size: content.size}, func() ([]byte, error) { return content.head, nil })
+	large, configured, err := c.repo.largeByRule(ctx, f)
 	if err != nil || configured {
 		return large, err
 	}

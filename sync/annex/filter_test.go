@@ -210,9 +210,13 @@ func TestLarge(t *testing.T) {
 	write(t, r, "sub/zero.bin", "\x00", 0o644)
 	check("sub/text.bin", 4, false)
 	check("sub/zero.bin", 1, true)
+	write(t, r, "sub/a.txt", "text\n", 0o644)
+	check("sub/a.txt", 5, true)
+	write(t, r, "other.txt", "", 0o644)
+	write(t, r, ".gitattributes", "*.txt annex.largefiles=mime=text/*\n", 0o644)
 	var refused *Refused
-	if _, err := r.Large(t.Context(), "sub/a.txt", 1); !errors.As(err, &refused) {
-		t.Errorf("Large by mimetype: %v", err)
+	if _, err := r.Large(t.Context(), "other.txt", 1); !errors.As(err, &refused) {
+		t.Errorf("Large by what is not understood: %v", err)
 	}
 	run(t, r.git.Dir(), "git", "config", "annex.largefiles", "smallerthan=10")
 	if err := r.git.ReloadConfig(t.Context()); err != nil {

@@ -14,9 +14,9 @@ import (
 
 // Large says whether a file of this size in bytes is to be annexed, as annex.largefiles and annex.dotfiles say: in git's configuration, else
 // in .gitattributes, else for all clones in config.log. Where nothing is said, all files are but those with a dot in front, as `git annex add`
-// does. *Refused when the expression is not understood.
+// does. *Refused when the expression is not understood, or asks for what only a program knows that is not installed.
 func (r *Repo) Large(ctx context.Context, path string, size int64) (bool, error) {
-	large, configured, err := r.largeByRule(ctx, r.candidate(path, size))
+	large, configured, err := r.largeByRule(ctx, r.candidate(ctx, path, size))
 	if err != nil || configured {
 		return large, err
 	}
@@ -57,7 +57,7 @@ func (r *Repo) largeByRule(ctx context.Context, f *wanted.File) (large, configur
 	if err != nil {
 		return false, false, &Refused{
 			What: fmt.Sprintf("annex.largefiles in %s: %v", from, err),
-			Hint: "git annex help matching-expression describes the expressions; mimetype needs git-annex itself",
+			Hint: "git annex help matching-expression describes the expressions",
 		}
 	}
 	if rule.IsZero() {
@@ -81,10 +81,10 @@ func (r *Repo) AddUnlocked(ctx context.Context, path string, size int64) (bool, 
 	if err != nil {
 		return false, &Refused{
 			What: fmt.Sprintf("annex.addunlocked in %s: %v", from, err),
-			Hint: "git annex help matching-expression describes the expressions; mimetype needs git-annex itself",
+			Hint: "git annex help matching-expression describes the expressions",
 		}
 	}
-	return rule.Match(r.candidate(path, size))
+	return rule.Match(r.candidate(ctx, path, size))
 }
 
 // headEntry gives what the current commit has at path; the zero Entry when it has nothing there.
@@ -136,19 +136,19 @@ func (r *Repo) FilesOf(ctx context.Context, commit gitrepo.Hash, keys map[Key]bo
 }
 
 // candidate is a file of the work tree that may be added.
-func (r *Repo) candidate(path string, size int64) *wanted.File {
-	return &wanted.File{Path: path, Size: size, Encoding: func() (string, error) {
+func (r *Repo) candidate(ctx context.Context, path string, size int64) *wanted.File {
+	return withMagic(ctx, &wanted.File{Path: path, Size: size}, func() ([]byte, error) {
 		f, err := os.Open(r.workPath(path))
 		if err != nil {
-			return "", fmt.Errorf("look into file: %w", err)
+			return nil, fmt.Errorf("look into file: %w", err)
 		}
 		defer func() { _ = f.Close() }()
 		head, err := io.ReadAll(io.LimitReader(f, magicBytes))
 		if err != nil {
-			return "", fmt.Errorf("look into file: %w", err)
+			return nil, fmt.Errorf("look into file: %w", err)
 		}
-		return magicEncoding(head), nil
-	}}
+		return head, nil
+	})
 }
 
 // parseBool reads a boolean as git's configuration has it.

@@ -2,11 +2,67 @@ package annex
 
 import (
 	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+	"time"
 	"unicode/utf8"
+
+	"github.com/git-arbor/arbor/sync/wanted"
 )
 
-// magicBytes is how much of a file libmagic looks at, in bytes.
-const magicBytes = 1 << 20
+const (
+	// magicBytes is how much of a file libmagic looks at, in bytes.
+	magicBytes = 1 << 20
+	// magicPatience is how long it may take to look at a file.
+	magicPatience = 20 * time.Second
+)
+
+// withMagic gives a file what libmagic says about content of which head gives the first bytes. It is asked only by an expression that needs it.
+func withMagic(ctx context.Context, f *wanted.File, head func() ([]byte, error)) *wanted.File {
+	f.Encoding = func() (string, error) {
+		b, err := head()
+		if err != nil {
+			return "", err
+		}
+		return magicEncoding(b), nil
+	}
+	f.Type = func() (string, error) {
+		b, err := head()
+		if err != nil {
+			return "", err
+		}
+		return magicType(ctx, b)
+	}
+	return f
+}
+
+// magicType gives the MIME type that libmagic names for content that begins with head, as git-annex asks it, by its program. *Refused where that is not
+// installed.
+func magicType(ctx context.Context, head []byte) (string, error) {
+	if len(head) == 0 {
+		return "inode/x-empty", nil // which the program says of files alone
+	}
+	ctx, cancel := context.WithTimeout(ctx, magicPatience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "file", "--brief", "--mime", "-")
+	cmd.Stdin = bytes.NewReader(head)
+	cmd.WaitDelay = time.Second
+	out, err := cmd.Output()
+	if errors.Is(err, exec.ErrNotFound) {
+		return "", &Refused{What: "mimetype= needs the program file, which is not installed", Hint: "install the package file (apt install file)"}
+	}
+	if err != nil {
+		return "", fmt.Errorf("ask file for a MIME type: %w", err)
+	}
+	name, _, ok := strings.Cut(strings.TrimSpace(string(out)), ";")
+	if !ok {
+		return "", fmt.Errorf("ask file for a MIME type: it says %.100q", out)
+	}
+	return name, nil
+}
 
 // magicEncoding gives the character set that libmagic names for content that begins with head (file's encoding.c): what
 // `mimeencoding=` is compared with. Whether it is "binary" is what expressions in use ask.

@@ -45,10 +45,10 @@ func (r *reader) balanced(word, name, value string) (*node, error) {
 			return c.match(q)
 		},
 		why: func(q *question) string {
-			why := enough.why(q)
 			if here, _ := present.match(q); here {
-				return "it is here; " + why
+				return "it is here"
 			}
+			why := enough.why(q)
 			if enough, err := enough.match(q); enough || err != nil {
 				return why
 			}

@@ -113,7 +113,7 @@ func TestExplainBalanced(t *testing.T) {
 		}
 	}
 	f.Locations = []string{"A"}
-	for uuid, want := range map[string]string{"A": "it is here; 1 copy known in g, 1 needed", "B": "1 copy known in g, 1 needed"} {
+	for uuid, want := range map[string]string{"A": "it is here", "B": "1 copy known in g, 1 needed"} {
 		if _, reasons, err := s.Explain(uuid, f, false); err != nil || reasons[0].Why != want {
 			t.Errorf("%s: %+v, %v", uuid, reasons, err)
 		}

@@ -21,8 +21,8 @@ type File struct {
 	Unused func() (bool, error)
 	// Used gives what the repositories have, by UUID. The map is not changed.
 	Used func() (map[string]Use, error)
-	// Encoding gives libmagic's name of the content's character set. Only annex.largefiles may ask it.
-	Encoding func() (string, error)
+	// Type and Encoding give libmagic's names of the content's MIME type and character set. Only annex.largefiles may ask them.
+	Type, Encoding func() (string, error)
 }
 
 // Use is how many bytes of contents a repository has, with those that are on their way to it: now, and when those that are to go have gone.

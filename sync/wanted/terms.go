@@ -9,11 +9,14 @@ import (
 type Expression struct{ root *node }
 
 // ParseLargeFiles reads an expression as annex.largefiles and annex.addunlocked have them (git-annex-matching-expression(1)). It asks for Path,
-// Size and Encoding of a File. mimetype= is not understood: it needs libmagic.
+// Size, Type and Encoding of a File.
 func ParseLargeFiles(text string) (Expression, error) {
 	root, err := parse(text, func(word string) (*node, error) {
-		if value, ok := strings.CutPrefix(word, "mimeencoding="); ok {
-			return encodingTerm(word, value)
+		switch name, value, _ := strings.Cut(word, "="); name {
+		case "mimetype":
+			return magicTerm(word, value, func(f *File) (string, error) { return f.Type() })
+		case "mimeencoding":
+			return magicTerm(word, value, func(f *File) (string, error) { return f.Encoding() })
 		}
 		n, err := commonTerm(word)
 		if n == nil && err == nil {
@@ -95,13 +98,14 @@ func pathTerm(word, value string, include bool) (*node, error) {
 	}})
 }
 
-func encodingTerm(word, value string) (*node, error) {
+// magicTerm is mimetype= and mimeencoding=.
+func magicTerm(word, value string, ask func(*File) (string, error)) (*node, error) {
 	g, err := compileGlob(value, textGlob)
 	if err != nil {
 		return nil, err
 	}
 	return leaf(term{word: word, match: func(q *question) (bool, error) {
-		encoding, err := q.file.Encoding()
-		return err == nil && g.match(encoding), err
+		name, err := ask(q.file)
+		return err == nil && g.match(name), err
 	}})
 }
