@@ -18,6 +18,7 @@ const (
 	taskProbe                 // measure links that were not used yet
 	taskRemotes               // push to and fetch from remotes
 	taskSurplus               // drop what is not wanted any more
+	taskWeigh                 // look again at what is wanted by how full the repositories are
 	taskPeerRefs              // move references of peers to where these say they are
 	tasks
 )

@@ -339,6 +339,8 @@ func (c *clone) task(ctx context.Context, t task) {
 		c.talkToRemotes()
 	case taskSurplus:
 		c.dropSurplus()
+	case taskWeigh:
+		c.weighAgain()
 	case taskSync:
 		c.syncAll(ctx)
 		c.agenda.in(taskSync, c.agent.interval())

@@ -25,6 +25,7 @@ type contents struct {
 	dropped    map[annex.Key]bool            // held, because the person has dropped them
 	spare      map[annex.Key]bool            // missing, and not wanted here
 	surplus    map[annex.Key]bool            // here, and not wanted any more
+	round      []annex.Key                   // to be weighed again
 	unproven   map[annex.Key]bool            // surplus of which there were not enough other copies when it was last tried
 	kept       map[annex.Key]bool            // not wanted, but the person has asked for them
 	altered    map[annex.Key]string          // may have been overwritten, each with a file that may be its object
@@ -93,6 +94,7 @@ func (h *holders) forgetNames() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	clear(h.named)
+	h.forgetMoves()
 }
 
 // forget takes in that a file names a key no more.
@@ -101,6 +103,8 @@ func (w *contents) forget(k annex.Key, path string) {
 	left := slices.DeleteFunc(slices.Clone(w.named[k]), func(named string) bool { return named == path })
 	if len(left) == 0 {
 		delete(w.named, k)
+		w.forgetMove(k)
+		delete(w.hang, k)
 	} else {
 		w.named[k] = left
 	}

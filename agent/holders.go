@@ -23,6 +23,8 @@ type holders struct {
 	reach    map[string]holder      // the peers that can be asked, by clone id
 	rates    map[string]float64     // what they have brought, in bytes a second
 
+	scales
+
 	drawn   netmap.Network           // the map
 	puts    map[string][]netmap.Edge // of it, those to remotes
 	planner *netmap.Planner
@@ -232,11 +234,11 @@ func (h *holders) problem(k annex.Key, have []string, size int64) (netmap.Networ
 	return h.drawn, netmap.Problem{Holders: have, Wanters: wanters, Objective: netmap.Time, Size: size}
 }
 
-// dependsOnLocations reports whether this clone wants contents by who else has them.
+// dependsOnLocations reports whether it matters here, for what is wanted, who else has contents.
 func (h *holders) dependsOnLocations() bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.settings != nil && h.settings.Depends(h.self)&wanted.Locations != 0
+	return len(h.weighing) > 0 || h.settings != nil && h.settings.Depends(h.self)&wanted.Locations != 0
 }
 
 // why says why a content comes from a clone.

@@ -207,6 +207,9 @@ func (c *clone) mergeAndRecord(ctx context.Context) error {
 			c.peers.integrated(annexBranch, h)
 		}
 		c.want.refresh = c.want.refresh || len(changed) > 0
+		if err := c.readSizes(ctx); err != nil {
+			return err
+		}
 		c.locationsChanged(changed)
 	}
 	if head != old && len(c.want.records) > 0 {
@@ -236,6 +239,9 @@ func (c *clone) mergeAndRecord(ctx context.Context) error {
 		c.want.unrecorded = time.Time{}
 	}
 	if head != old {
+		if err := c.readSizes(ctx); err != nil {
+			return err
+		}
 		c.branchesMoved()
 		if err := c.git.Sync(); err != nil {
 			return fmt.Errorf("write objects to disk: %w", err)

@@ -239,6 +239,9 @@ func (c *clone) theyHaveAt(id string, keys []annex.Key) {
 		delete(p.lacks, k)
 	}
 	c.holdersChanged(keys...)
+	if c.want.weighs() {
+		c.locationsChanged(keys)
+	}
 }
 
 // remoteEdges are those from and to the remotes that contents can be got from and put to, and those to the ones that branches are

@@ -395,6 +395,9 @@ func (c *clone) theyHave(p *peer, keys []annex.Key, at time.Time) {
 		p.keys[k] = true
 	}
 	c.holdersChanged(news...)
+	if c.want.weighs() {
+		c.locationsChanged(news)
+	}
 }
 
 // theyLack notes contents that a peer has no more.

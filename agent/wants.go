@@ -23,6 +23,9 @@ func (h *holders) wants(id string, k annex.Key, have []string) bool {
 	if h.settings == nil || !h.settings.Configured(id) {
 		return true
 	}
+	if slices.Contains(h.weighing, id) {
+		return slices.Contains(have, id) || slices.Contains(h.moveOf(k).to, id)
+	}
 	return h.ask(k, func(path string) (bool, error) {
 		return h.settings.Wants(id, h.repo.WantedFile(context.Background(), k, path, have))
 	})
@@ -44,6 +47,11 @@ func (h *holders) ask(k annex.Key, question func(path string) (bool, error)) boo
 func (w *contents) wantsHere(k annex.Key, logged []string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if len(w.weighing) > 0 {
+		if m := w.weigh(k, logged, false); slices.Contains(w.weighing, w.self) {
+			return slices.Contains(m.to, w.self)
+		}
+	}
 	return w.wants(w.self, k, w.have(k, logged))
 }
 
@@ -51,8 +59,15 @@ func (w *contents) wantsHere(k annex.Key, logged []string) bool {
 func (w *contents) isSurplus(k annex.Key, logged []string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	var m move
+	if len(w.weighing) > 0 {
+		m = w.weigh(k, logged, true)
+	}
 	if w.settings == nil || !w.settings.Configured(w.self) || w.kept[k] || len(w.named[k]) == 0 {
 		return false
+	}
+	if slices.Contains(w.weighing, w.self) {
+		return slices.Contains(m.from, w.self)
 	}
 	have := append(w.have(k, logged), w.self)
 	drop, err := w.settings.WantsDrop(w.self, w.repo.WantedFile(context.Background(), k, w.named[k][0], have), w.named[k][1:]...)
@@ -79,6 +94,11 @@ func (c *clone) readSettings(ctx context.Context) error {
 	changed := func(id string) bool {
 		return old == nil && settings.Configured(id) || old != nil && !settings.Same(id, old)
 	}
+	weighing := settings.Weighing()
+	reweigh := !slices.Equal(weighing, c.want.weighing) || slices.ContainsFunc(weighing, changed)
+	if reweigh {
+		c.want.setWeighing(weighing)
+	}
 	others := false
 	for _, node := range c.want.drawn.Nodes {
 		others = others || changed(node.ID)
@@ -87,7 +107,10 @@ func (c *clone) readSettings(ctx context.Context) error {
 	if others {
 		c.want.refresh, c.want.replan = true, true
 	}
-	if changed(c.id) {
+	if err := c.readSizes(ctx); err != nil {
+		return err
+	}
+	if changed(c.id) || reweigh {
 		c.considerAll()
 	}
 	code := "wanted"
@@ -102,7 +125,7 @@ func (c *clone) readSettings(ctx context.Context) error {
 // consider looks at contents that files name, after something has changed on which it may depend whether they are wanted.
 func (c *clone) consider(keys ...annex.Key) {
 	all := make([][]string, len(keys))
-	if c.want.configured(c.id) { // else it does not matter who has them
+	if c.want.configured(c.id) || c.want.weighs() { // else it does not matter who has them
 		all = c.loggedOf(c.annex, keys)
 	}
 	for i, k := range keys {
@@ -126,7 +149,13 @@ func (c *clone) consider(keys ...annex.Key) {
 	c.want.requeued = c.want.requeued || len(keys) > 0
 }
 
-func (c *clone) considerAll() { c.consider(slices.Collect(maps.Keys(c.want.named))...) }
+func (c *clone) considerAll() {
+	keys := slices.Collect(maps.Keys(c.want.named))
+	if c.want.weighs() { // each counts for those after it, and all clones are to find the same
+		sortKeys(keys)
+	}
+	c.consider(keys...)
+}
 
 // locationsChanged takes in that others have got or lost contents.
 func (c *clone) locationsChanged(keys []annex.Key) {

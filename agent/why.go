@@ -109,7 +109,11 @@ func (c *clone) explainWanted(
 		have = append(have, c.id)
 	}
 	for _, file := range slices.Concat([]string{reply.File}, c.want.named[k]) {
-		yes, reasons, err := settings.Explain(c.id, c.annex.WantedFile(ctx, k, file, have), here)
+		f := c.annex.WantedFile(ctx, k, file, have)
+		if c.want.weighs() {
+			f.Used = func() (map[string]wanted.Use, error) { return c.want.useBeside(k), nil }
+		}
+		yes, reasons, err := settings.Explain(c.id, f, here)
 		if err != nil {
 			return fmt.Errorf("find out whether %q is wanted: %w", file, err)
 		}

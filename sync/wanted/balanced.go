@@ -203,15 +203,15 @@ func (c *choice) why(q *question) string {
 
 // pick gives the n candidates, of a sorted list, that the content of a key goes to, where all may have been candidates (Annex/Balanced.hs).
 func pick(all, candidates []string, key string, n int) []string {
-	if len(candidates) == 0 {
-		return nil
+	if n >= len(candidates) {
+		return candidates
 	}
 	mac := hmac.New(sha256.New, []byte(strings.Join(all, "")))
 	mac.Write([]byte(key))
 	sum := new(big.Int).SetBytes(mac.Sum(nil))
 	first := int(sum.Mod(sum, big.NewInt(int64(len(candidates)))).Int64())
 	var picked []string
-	for i := range min(n, len(candidates)) {
+	for i := range max(0, n) {
 		picked = append(picked, candidates[(first+i)%len(candidates)])
 	}
 	return picked
