@@ -203,7 +203,7 @@ func (c *choice) why(q *question) string {
 
 // pick gives the n candidates, of a sorted list, that the content of a key goes to, where all may have been candidates (Annex/Balanced.hs).
 func pick(all, candidates []string, key string, n int) []string {
-	if n >= len(candidates) {
+	if len(candidates) == 0 || n >= len(candidates) {
 		return candidates
 	}
 	mac := hmac.New(sha256.New, []byte(strings.Join(all, "")))

@@ -19,6 +19,11 @@ func TestPick(t *testing.T) {
 	if got := pick(members, members, "WORM--test", 3); !slices.Equal(got, []string{"332", "333", "334"}) {
 		t.Errorf("picked %q", got)
 	}
+	for _, candidates := range [][]string{nil, members} {
+		if got := pick(members, candidates, "WORM--test", -3); len(got) != 0 {
+			t.Errorf("picked %q where there are too many copies", got)
+		}
+	}
 	if got := pick([]string{"A", "B"}, []string{"A", "B"}, "WORM--test", 5); len(got) != 2 {
 		t.Errorf("picked %q of two", got)
 	}
