@@ -42,7 +42,7 @@ func (w *weighedWorld) weigh(id string, keys ...annex.Key) {
 	c := w.clones[id]
 	for _, k := range keys {
 		if len(c.named[k]) > 0 {
-			c.holders.weigh(k, c.logged[k], w.has[id][k])
+			c.weigh(k, c.logged[k], w.has[id][k])
 		}
 	}
 }

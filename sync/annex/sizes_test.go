@@ -51,7 +51,11 @@ func TestSizeVerdictsByGitAnnex(t *testing.T) {
 			}
 			expressions[uuid] = expr
 			w.logs[preferredLog] += fmt.Sprintf("%s %s timestamp=%ds\n", uuid, expr, round+2)
-			if most := []int64{0, used[uuid] - 1, used[uuid], used[uuid] + 1000, used[uuid] + 200_000, 2*used[uuid] + 6_000_000, 1e12, 1e12 + 7}[random.IntN(8)]; random.IntN(4) > 0 {
+			limits := []int64{2 * used[uuid], 2 * used[uuid], 2 * used[uuid], used[uuid] - 1} // equally full
+			if round > 0 {
+				limits = []int64{0, used[uuid] - 1, used[uuid], used[uuid] + 1000, 2 * used[uuid], 2*used[uuid] + 6_000_000, 1e12}
+			}
+			if most := limits[random.IntN(len(limits))]; random.IntN(4) > 0 {
 				w.logs[maxSizeLog] += fmt.Sprintf("%ds %s %d\n", round+1, uuid, most)
 			}
 		}

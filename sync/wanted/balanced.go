@@ -12,7 +12,7 @@ import (
 )
 
 // balanced is balanced=GROUP[:N] or sizebalanced=GROUP[:N], with or without fully in front (Limit.hs): N members of the group want the content,
-// chosen by its key or by who has the most room; N may be lackingcopies, as many as numcopies lacks. Without fully it is enough that so many have it, and who
+// chosen by its key or by who has the most room; N may be lackingcopies, as many as numcopies lacks but for the copies in the group. Without fully it is enough that so many have it, and who
 // has it keeps it.
 func (r *reader) balanced(word, name, value string) (*node, error) {
 	group, number, _ := strings.Cut(value, ":")
@@ -69,9 +69,10 @@ type choice struct {
 // seek reads how many members there are to be. enough says that so many have it.
 func (c *choice) seek(word, group, number string) (enough term, err error) {
 	if word, limit, _ := strings.Cut(number, "="); word == "lackingcopies" {
-		allowed := c.limit(limit)
-		lacking := c.lacking(false, func(uuid string) bool { return allowed(uuid) || slices.Contains(c.members, uuid) })
-		c.number, c.asks = lacking.number, lacking.needs
+		counts, member := c.limit(limit, group), c.in(group)
+		shared := c.lacking(false, func(uuid string) bool { return counts(uuid) && !member(uuid) })
+		c.number, c.asks = shared.number, shared.needs
+		lacking := c.lacking(false, counts)
 		return term{
 			needs: lacking.needs, why: lacking.why,
 			match: func(q *question) (bool, error) {

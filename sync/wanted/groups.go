@@ -53,15 +53,20 @@ func (r *reader) in(group string) func(uuid string) bool {
 
 var limitParts = regexp.MustCompile(`([+-]?)([^+-]+)`)
 
-// limit says which repositories a limit of groups such as a+b-c allows: those that are in one with a + in front, as the first may have, and in none with
-// a -. Where none has a +, all others are allowed.
-func (r *reader) limit(text string) func(uuid string) bool {
+// limit says which repositories a limit of groups such as a+b-c allows: those that are in one with a + in front, as the first may have, or in one of
+// those besides, and in none with a -. Where none has a +, all others are allowed.
+func (r *reader) limit(text string, besides ...string) func(uuid string) bool {
 	var among, except []func(uuid string) bool
 	for _, part := range limitParts.FindAllStringSubmatch(text, -1) {
 		if part[1] == "-" {
 			except = append(except, r.in(part[2]))
 		} else {
 			among = append(among, r.in(part[2]))
+		}
+	}
+	if len(among) > 0 {
+		for _, group := range besides {
+			among = append(among, r.in(group))
 		}
 	}
 	return func(uuid string) bool {
