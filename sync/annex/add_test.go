@@ -20,6 +20,7 @@ func TestAddAll(t *testing.T) {
 			t.Parallel()
 			r := newAnnex(t)
 			run(t, r.git.Dir(), "git", "config", "annex.thin", fmt.Sprint(thin))
+			run(t, r.git.Dir(), "git", "config", "annex.largefiles", "anything")
 			if err := r.git.ReloadConfig(t.Context()); err != nil {
 				t.Fatal(err)
 			}
