@@ -52,11 +52,18 @@ func (c *clone) lookAtContents(ctx context.Context) error {
 		c.queue.Cancel(here...)
 		c.arrived(here)
 	}
-	still := slices.DeleteFunc(slices.Clone(gone), func(k annex.Key) bool { return !c.annex.Has(k) })
+	var still, away []annex.Key
+	for _, k := range gone {
+		if c.annex.Has(k) {
+			still = append(still, k)
+		} else {
+			away = append(away, k)
+		}
+	}
 	if err := c.recordHere(ctx, still, still); err != nil {
 		return err
 	}
-	return c.wentAway(ctx, slices.DeleteFunc(gone, c.annex.Has))
+	return c.wentAway(ctx, away)
 }
 
 // wentAway takes in that contents have gone from here. They stay away; but what git annex fsck has put aside as bad is wanted as before,

@@ -92,11 +92,10 @@ func (r *Repo) countJournalled(used map[string]int64, head gitrepo.Hash, path st
 	if err != nil {
 		return err
 	}
-	pending, err := readJournal(r.branch.journal, path)
-	if err != nil || pending == nil {
+	after, _, err := r.branch.readBlob(path, h)
+	if err != nil {
 		return err
 	}
-	after, _ := unionMerge([][]byte{before, pending})
 	addSizes(used, k, before, after)
 	return nil
 }

@@ -12,8 +12,8 @@ import (
 )
 
 // balanced is balanced=GROUP[:N] or sizebalanced=GROUP[:N], with or without fully in front (Limit.hs): N members of the group want the content,
-// chosen by its key or by who has the most room; N may be lackingcopies, as many as numcopies lacks but for the copies in the group. Without fully it is enough that so many have it, and who
-// has it keeps it.
+// chosen by its key or by who has the most room; N may be lackingcopies, as many as numcopies lacks but for the copies in the group. Without
+// fully it is enough that so many have it, and who has it keeps it.
 func (r *reader) balanced(word, name, value string) (*node, error) {
 	group, number, _ := strings.Cut(value, ":")
 	if strings.Contains(number, ":") {
