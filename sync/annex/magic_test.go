@@ -20,6 +20,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/git-arbor/arbor/sync/annex/annextest"
 )
 
 // magicSamples are files of many kinds, by name.
@@ -126,9 +128,7 @@ func TestMimeTypeFails(t *testing.T) {
 		t.Errorf("without the program: %v", err)
 	}
 	for name, script := range map[string]string{"says nothing": "exit 0", "fails": "echo 'text/plain; charset=x'; exit 1", "is killed": "kill -9 $$", "hangs": "while :; do :; done"} {
-		if err := os.WriteFile(filepath.Join(bin, "file"), []byte("#!/bin/sh\n"+script+"\n"), 0o755); err != nil { //nolint:gosec // a program
-			t.Fatal(err)
-		}
+		annextest.Program(t, bin, "file", "#!/bin/sh\n"+script+"\n")
 		ctx, cancel := context.WithCancel(t.Context())
 		if name == "hangs" {
 			ctx, cancel = context.WithTimeout(ctx, 100*time.Millisecond)

@@ -40,9 +40,7 @@ func slowGit(t *testing.T) (begun string) {
 	bin := t.TempDir()
 	begun = filepath.Join(bin, "begun")
 	script := "#!/bin/sh\ncase \" $* \" in *\" --refresh \"*) touch '" + begun + "'; sleep 2 ;; esac\nPATH=${PATH#*:} exec git \"$@\"\n"
-	if err := os.WriteFile(filepath.Join(bin, "git"), []byte(script), 0o755); err != nil { //nolint:gosec // a program
-		t.Fatal(err)
-	}
+	annextest.Program(t, bin, "git", script)
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 	return begun
 }

@@ -32,13 +32,19 @@ func SSH(t testing.TB, names ...string) (bin string) {
 		t.Fatal(err)
 	}
 	bin = t.TempDir()
-	if err := os.WriteFile(filepath.Join(bin, "ssh"), []byte(ssh), 0o755); err != nil { //nolint:gosec // a program
-		t.Fatal(err)
-	}
+	Program(t, bin, "ssh", ssh)
 	for _, name := range names {
 		if err := os.Symlink(self, filepath.Join(bin, name)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	return bin
+}
+
+// Program makes a shell script a program of a folder of programs.
+func Program(t testing.TB, bin, name, script string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(bin, name), []byte(script), 0o755); err != nil { //nolint:gosec // a program
+		t.Fatal(err)
+	}
 }
