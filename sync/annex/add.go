@@ -52,7 +52,7 @@ func (r *Repo) AddAll(ctx context.Context, files []ToAdd) []Added {
 	b := r.NewBatch()
 	defer b.Close()
 	adding := make([]adding, len(files))
-	each(len(files), func(i int) { adding[i].Err = adding[i].ingest(ctx, b, files[i]) })
+	gitrepo.Each(len(files), func(i int) { adding[i].Err = adding[i].ingest(ctx, b, files[i]) })
 	for i := range adding {
 		if a := &adding[i]; a.Err == nil && a.content.path != "" {
 			a.content.placed = func(err error) { a.Err = err }
@@ -61,7 +61,7 @@ func (r *Repo) AddAll(ctx context.Context, files []ToAdd) []Added {
 	}
 	_ = b.Place() // each is told
 	added := make([]Added, len(files))
-	each(len(files), func(i int) {
+	gitrepo.Each(len(files), func(i int) {
 		a := &adding[i]
 		if a.Err == nil {
 			a.Err = a.finish(ctx, r, files[i].Path)

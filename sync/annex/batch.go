@@ -7,10 +7,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
 
-	"golang.org/x/sync/errgroup"
+	"github.com/git-arbor/arbor/sync/gitrepo"
 )
 
 // A Batch makes contents objects, and durable together: one sync of the file system costs less than three of each small content. Contents
@@ -68,7 +67,7 @@ func (b *Batch) Place() error {
 	var names []string
 	if lost == nil {
 		objects := make([]string, len(all))
-		each(len(all), func(i int) { objects[i], failed[i] = b.repo.rename(all[i].key, all[i].path, all[i].thin) })
+		gitrepo.Each(len(all), func(i int) { objects[i], failed[i] = b.repo.rename(all[i].key, all[i].path, all[i].thin) })
 		for i, object := range objects {
 			if failed[i] == nil {
 				b.repo.KeepBlocks(all[i].blocks)
@@ -130,17 +129,4 @@ func (b *Batch) sync(paths []string) error {
 		return nil
 	}
 	return b.tmp.sync(paths)
-}
-
-// each calls do for 0 to n-1, on all processors: most of the time of many small files goes by in the kernel.
-func each(n int, do func(i int)) {
-	var g errgroup.Group
-	g.SetLimit(runtime.GOMAXPROCS(0))
-	for i := range n {
-		g.Go(func() error {
-			do(i)
-			return nil
-		})
-	}
-	_ = g.Wait()
 }

@@ -75,7 +75,7 @@ func (g *populating) run(ctx context.Context) (failed error) {
 		}
 	}
 	lost := group.sync(paths)
-	each(len(ready), func(i int) {
+	gitrepo.Each(len(ready), func(i int) {
 		switch p := &ready[i]; {
 		case p.tmp == "":
 		case lost != nil:
@@ -105,7 +105,7 @@ func (g *populating) prepare(ctx context.Context, dir string, ready []population
 	}
 	for size := int64(0); n < len(ready) && size < groupBytes; {
 		chunk := ready[n:min(n+together, len(ready))]
-		each(len(chunk), func(i int) { chunk[i] = g.repo.prepare(ctx, dir, g.files[n+i]) })
+		gitrepo.Each(len(chunk), func(i int) { chunk[i] = g.repo.prepare(ctx, dir, g.files[n+i]) })
 		for _, p := range chunk {
 			size += p.size
 		}

@@ -3,10 +3,9 @@ package gitrepo
 import (
 	"bytes"
 	"compress/zlib"
-	"errors"
+	"crypto/rand"
 	"fmt"
 	"hash/crc32"
-	"io"
 	"os"
 	"path/filepath"
 	"sync"
@@ -106,42 +105,30 @@ func (s *objectStore) writePack() error {
 	if err != nil {
 		return err
 	}
-	name := filepath.Join(s.dirs[0], "pack", fmt.Sprintf("pack-%x", sum))
-	err = s.writePackFile(name+".pack", func(f io.Writer) error {
-		_, err := f.Write(pack)
+	var encoded bytes.Buffer
+	if _, err := idxfile.NewEncoder(&encoded).Encode(idx); err != nil {
 		return err
-	})
-	if err == nil {
-		err = s.writePackFile(name+".idx", func(f io.Writer) error {
-			var buf bytes.Buffer
-			if _, err := idxfile.NewEncoder(&buf).Encode(idx); err != nil {
-				return err
-			}
-			_, err := buf.WriteTo(f)
-			return err
-		})
 	}
-	return err
+	name := filepath.Join(s.dirs[0], "pack", fmt.Sprintf("pack-%x", sum))
+	if err := s.writePackFile(name+".pack", pack); err != nil {
+		return err
+	}
+	return s.writePackFile(name+".idx", encoded.Bytes())
 }
 
 // writePackFile makes a file of a pack. It has its name only when it is durable: half a pack would keep git from all others.
-func (s *objectStore) writePackFile(path string, write func(io.Writer) error) error {
-	f, err := os.CreateTemp(filepath.Dir(path), "tmp_pack_") // git prune removes forgotten ones
+func (s *objectStore) writePackFile(path string, data []byte) error {
+	tmp := filepath.Join(filepath.Dir(path), "tmp_pack_"+rand.Text()) // git prune removes forgotten ones
+	err := writeFresh(tmp, data)
+	if err == nil {
+		err = os.Chmod(tmp, 0o444)
+	}
+	if err == nil {
+		err = os.Rename(tmp, path)
+	}
 	if err != nil {
+		os.Remove(tmp)
 		return err
-	}
-	err = write(f)
-	if err == nil {
-		err = f.Chmod(0o444)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(f.Name()))
 	}
 	s.written(path)
 	return nil

@@ -29,15 +29,22 @@ const stagedTogether = 64
 
 // stageAll makes the new contents of steps ready, on all processors: most of the time of many small files goes by in the kernel.
 func (c *checkout) stageAll(ctx context.Context, steps []*step) {
+	Each(len(steps), func(i int) {
+		if s := steps[i]; s.writes() {
+			s.staged, s.failed = c.stage(ctx, s)
+		}
+	})
+}
+
+// Each calls do for 0 to n-1, on all processors, and returns when all calls have.
+func Each(n int, do func(i int)) {
 	var g errgroup.Group
 	g.SetLimit(runtime.GOMAXPROCS(0))
-	for _, s := range steps {
-		if s.writes() {
-			g.Go(func() error {
-				s.staged, s.failed = c.stage(ctx, s)
-				return nil
-			})
-		}
+	for i := range n {
+		g.Go(func() error {
+			do(i)
+			return nil
+		})
 	}
 	_ = g.Wait()
 }
