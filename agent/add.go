@@ -8,9 +8,6 @@ import (
 	"github.com/git-arbor/arbor/sync/gitrepo"
 )
 
-// hugeFile is the size, in bytes, from which a file is taken into the annex beside the actor.
-const hugeFile = 8 << 20
-
 // snapshot reads the work tree. Large files go to the annex, and it gives their keys: all these contents are here, durable, when it returns.
 func (c *clone) snapshot(ctx context.Context, paths []string) (snap gitrepo.SnapshotResult, added []annex.Key, err error) {
 	var large gitrepo.LargeHook
@@ -45,7 +42,7 @@ func (c *clone) takeLarge(ctx context.Context, files []gitrepo.Candidate) (taken
 		switch {
 		case ready && a.before == f.Stat:
 			taken[i], here = c.stands(a.Added, here)
-		case f.Stat.Size >= hugeFile:
+		case f.Stat.Size >= annex.HugeSize:
 			c.addAside(f)
 			taken[i].Err = fmt.Errorf("%s is being added: %w", f.Path, gitrepo.ErrChanged)
 		default:

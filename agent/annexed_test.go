@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/git-arbor/arbor/agent"
+	"github.com/git-arbor/arbor/sync/annex"
 )
 
 // annexBefore makes the machine's clone a repository that a person has used with git-annex, and gives its files.
@@ -129,6 +130,29 @@ func TestEmptied(t *testing.T) {
 	only(t, want, a, b)
 	for _, m := range ms {
 		m.annexSound()
+	}
+}
+
+// TestHuge has two files of one content so large that it is copied into them beside everything else, also after a person's git has put pointers
+// in their places.
+func TestHuge(t *testing.T) {
+	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop")
+	a, b := ms[0], ms[1]
+	content := noise(annex.HugeSize + 1)
+	want := map[string]string{"one.bin": content, "dir/two.bin": content}
+	a.saveAll(want)
+	only(t, want, a, b)
+	for path := range want {
+		b.save(path, b.git("cat-file", "-p", "HEAD:"+path)+"\n")
+	}
+	want["small.bin"] = noise(150_000)
+	a.save("small.bin", want["small.bin"])
+	only(t, want, a, b)
+	for _, m := range ms {
+		m.annexSound()
+		if left, err := filepath.Glob(m.path(".git/annex/othertmp/*")); err != nil || len(left) > 0 {
+			t.Errorf("%s: temporary files are left: %q, %v", m.name, left, err)
+		}
 	}
 }
 

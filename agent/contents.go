@@ -2,7 +2,6 @@ package agent
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -20,6 +19,7 @@ import (
 type contents struct {
 	missing    map[annex.Key]bool            // what files name and is not here
 	behind     map[annex.Key]map[string]bool // files that are pointers still though their content is here
+	drafts     map[annex.Key]bool            // huge contents that files are to get: whether copies of them are being made
 	urgent     map[annex.Key]bool            // missing, and wanted first by the person
 	held       map[annex.Key]bool            // missing, and not to be transferred for now
 	dropped    map[annex.Key]bool            // held, because the person has dropped them
@@ -54,7 +54,7 @@ type contents struct {
 
 func newContents(state *cloneState) contents {
 	w := contents{
-		missing: make(map[annex.Key]bool), behind: make(map[annex.Key]map[string]bool),
+		missing: make(map[annex.Key]bool), behind: make(map[annex.Key]map[string]bool), drafts: make(map[annex.Key]bool),
 		urgent: make(map[annex.Key]bool), held: make(map[annex.Key]bool), dropped: make(map[annex.Key]bool), paused: newDevices(state.PausedPeers),
 		spare: make(map[annex.Key]bool), surplus: make(map[annex.Key]bool), unproven: make(map[annex.Key]bool), altered: make(map[annex.Key]string), kept: make(map[annex.Key]bool),
 		toUpload: make(map[annex.Key]bool), copies: new(copies), holders: newHolders(),
@@ -87,6 +87,13 @@ func (h *holders) name(k annex.Key, path string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.named[k] = append(h.named[k], path)
+}
+
+// files gives the files that name a key.
+func (h *holders) files(k annex.Key) []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.named[k])
 }
 
 // forgetNames takes in that no file names anything any more.
@@ -204,6 +211,7 @@ func (c *clone) openQueue() {
 		Open:     c.openSession,
 		Remote:   c.openRemote,
 		Local:    func(k annex.Key) []string { return copies.of(k, repo) },
+		Files:    holders.files,
 		Event:    func(e transfer.Event) { c.transferred(repo, holders, e) },
 		Log:      c.log,
 	})
@@ -383,56 +391,4 @@ func (c *clone) present(keys []annex.Key) {
 	c.lacking(keys...)
 	c.recordSoon()
 	c.agenda.in(taskPublish, publishDelay)
-}
-
-// emptied notes files that were looked at and hold the pointer that git has, though their content is here: another program has put it there, or
-// was at the file when it was to get its content.
-func (c *clone) emptied(snap gitrepo.SnapshotResult) {
-	if c.annex == nil {
-		return
-	}
-	changed := make(map[string]bool)
-	for _, ch := range snap.Changes {
-		changed[ch.Path] = true
-	}
-	for _, e := range snap.Index {
-		if changed[e.Path] || e.Stat.Size > annex.MaxPointerSize {
-			continue
-		}
-		if k, ok := c.keyOf(e.Entry); !ok || !e.Entry.Mode.IsRegular() || !c.annex.Has(k) {
-			continue
-		} else if c.annex.Replacing(k) { // it may be about to remove the content
-			c.side.staged[e.Path] = true
-			c.agenda.in(taskStaged, retryDelay)
-		} else {
-			note(c.want.behind, k, e.Path)
-		}
-	}
-}
-
-// populate gives files whose content is here that content, where they still are pointers, and the index their stat.
-func (c *clone) populate(ctx context.Context) error {
-	if c.git.Bare() {
-		clear(c.want.behind)
-	}
-	if len(c.want.behind) == 0 || c.side.unfinished != "" {
-		return nil
-	}
-	var files []annex.Smudged
-	for k, paths := range c.want.behind {
-		for _, path := range slices.Sorted(maps.Keys(paths)) {
-			files = append(files, annex.Smudged{Key: k, Path: path})
-		}
-	}
-	index, overwritten, failed := c.annex.PopulateAll(ctx, files)
-	if failed != nil {
-		failed = fmt.Errorf("give files their content: %w", failed)
-	} else {
-		maps.DeleteFunc(c.want.behind, func(k annex.Key, _ map[string]bool) bool { return !slices.Contains(overwritten, k) })
-	}
-	for _, k := range overwritten {
-		c.want.altered[k] = ""
-	}
-	c.remember(index)
-	return errors.Join(failed, c.refreshEntries(ctx, index))
 }

@@ -9,7 +9,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -150,8 +149,16 @@ func (r *Repo) prepare(ctx context.Context, dir string, f Smudged) (p population
 		return p
 	}
 	p.tmp, p.err = r.linkObject(dir, object, p.st)
-	if p.err == nil && p.tmp == "" {
-		p.tmp, p.size, p.err = r.copyObject(ctx, dir, object, p.st)
+	if p.err != nil || p.tmp != "" {
+		return p
+	}
+	if draft, ok := r.drafts.take(f.Key); ok {
+		p.tmp = draft
+	} else if p.tmp, p.size, p.err = r.copyObject(ctx, dir, object); p.err != nil {
+		return p
+	}
+	if err := asFile(p.tmp, p.st); err != nil {
+		p.tmp, p.err = "", errors.Join(err, os.Remove(p.tmp))
 	}
 	return p
 }
@@ -183,8 +190,8 @@ func (r *Repo) populateFile(ctx context.Context, p population) (entry gitrepo.In
 	}, true, nil
 }
 
-// copyObject makes a copy of an object in dir that is to become a file, which now has a pointer's permissions.
-func (r *Repo) copyObject(ctx context.Context, dir, object string, pointer gitrepo.Stat) (tmp string, size int64, err error) {
+// copyObject makes a copy of an object in dir.
+func (r *Repo) copyObject(ctx context.Context, dir, object string) (tmp string, size int64, err error) {
 	src, err := os.Open(object)
 	if err != nil {
 		return "", 0, err
@@ -197,14 +204,7 @@ func (r *Repo) copyObject(ctx context.Context, dir, object string, pointer gitre
 	if err := r.Room(st.Size()); err != nil {
 		return "", 0, err
 	}
-	if tmp, size, err = copyIn(ctx, dir, 0o600, src, nil); err != nil {
-		return "", 0, err
-	}
-	modified := time.Now().Add(-gitrepo.RacyMargin)
-	if err := cmp.Or(os.Chmod(tmp, fs.FileMode(pointer.Mode&0o777|0o200)), os.Chtimes(tmp, modified, modified)); err != nil {
-		return "", 0, errors.Join(err, os.Remove(tmp))
-	}
-	return tmp, size, nil
+	return copyIn(ctx, dir, 0o600, src, nil)
 }
 
 // readPointer reads a file of the work tree that may be a pointer; no content when it is too long for one or no regular file.

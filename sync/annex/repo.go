@@ -41,6 +41,7 @@ type Repo struct {
 	blocks   *blockLists
 	sizes    sizes
 	promises promises
+	drafts   drafts
 	branchMu sync.Mutex // one writer of the branch at a time, also where locks belong to the process
 
 	bothLayouts bool // there may be objects in either layout
@@ -93,6 +94,8 @@ func open(ctx context.Context, git *gitrepo.Repo) (*Repo, error) {
 
 // Close ends the git process that the repository keeps. Nothing may use r any more.
 func (r *Repo) Close() error {
+	r.DropDrafts(func(Key) bool { return false })
+	r.drafts.copying.Wait()
 	return r.attrs.close()
 }
 

@@ -23,7 +23,8 @@ const copyBuffer = 1 << 20
 var ErrNoRoom = errors.New("not enough free disk space")
 
 // Room is ErrNoRoom when content of this size in bytes would leave less free than annex.diskreserve (100 MB where that says nothing).
-func (r *Repo) Room(size int64) error { return r.RoomAt(r.git.GitDir(), size) }
+// What drafts will still take counts.
+func (r *Repo) Room(size int64) error { return r.RoomAt(r.git.GitDir(), size+r.drafts.missing()) }
 
 // RoomAt is Room for content that comes to another directory.
 func (r *Repo) RoomAt(dir string, size int64) error {
@@ -150,9 +151,9 @@ func copyIn(ctx context.Context, dir string, mode fs.FileMode, src *os.File, h h
 			to = h
 		}
 	case h == nil:
-		to = dst
+		to = &diskWriter{File: dst}
 	default:
-		to = io.MultiWriter(h, dst)
+		to = io.MultiWriter(h, &diskWriter{File: dst})
 	}
 	if to == nil {
 		st, err := dst.Stat()

@@ -27,6 +27,7 @@ var ErrLied = errors.New("the peer sent other content than it promised")
 func (p *Partial) FillBlocks(ctx context.Context, in *Arrivals, list *annex.BlockList, via []string,
 	fetch func(ctx context.Context, offset int64, w io.Writer) error,
 ) error {
+	defer p.dropDraft()
 	blocks, err := p.agree(ctx, in, list)
 	if err != nil {
 		return err
@@ -109,12 +110,14 @@ func (f *filling) run(ctx context.Context, fetch func(ctx context.Context, offse
 // follow checks the blocks of the file as it grows, until all that came before whole was closed is checked.
 func (f *filling) follow(more, whole <-chan struct{}) error {
 	for last := false; ; {
+		f.p.draft.Until(f.list.End(f.blocks - 1))
 		for f.blocks < f.list.Blocks() && f.list.End(f.blocks) <= f.p.Size() {
 			if err := f.list.Check(f.blocks, f.p.file); err != nil {
 				return f.reject(err)
 			}
 			f.blocks++
 			f.in.advance(f.a, f.list.End(f.blocks-1))
+			f.p.draft.Until(f.list.End(f.blocks - 1))
 		}
 		if last || f.blocks == f.list.Blocks() {
 			return nil

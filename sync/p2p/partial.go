@@ -38,6 +38,7 @@ type Partial struct {
 	file  *os.File
 	locks []*os.File
 	size  atomic.Int64 // bytes in the file
+	draft *annex.Draft // nil: none is made
 }
 
 // OpenPartial takes hold of the key's temporary file; ErrBusy when somebody else has it. from is the uuid of the clone that
@@ -102,6 +103,16 @@ func (p *Partial) Show(file string) {
 	}
 }
 
+// Draft has what is known to be right, or is about to be, be copied by the next Fill or FillBlocks as it comes, for one of these files of the work
+// tree if it waits for it.
+func (p *Partial) Draft(paths []string) { p.draft = p.repo.BeginDraft(p.key, p.file, paths) }
+
+// dropDraft gives up the draft, if there is one.
+func (p *Partial) dropDraft() {
+	p.draft.Drop()
+	p.draft = nil
+}
+
 // Size is how many bytes are here, and so the offset of what is missing. Any goroutine may call it.
 func (p *Partial) Size() int64 { return p.size.Load() }
 
@@ -115,6 +126,7 @@ func (p *Partial) Complete() bool {
 // returned as it is, and what was written is kept; so is everything after ErrIncomplete, and nothing after
 // annex.ErrBadContent.
 func (p *Partial) Fill(ctx context.Context, fetch func(w io.Writer) error) error {
+	defer p.dropDraft()
 	sum := p.key.Verifier()
 	if err := p.fill(ctx, sum, fetch); err != nil {
 		if errors.Is(err, annex.ErrBadContent) {
@@ -136,7 +148,12 @@ func (p *Partial) place() error {
 	if there, err := os.Lstat(path); err != nil || !os.SameFile(mine, there) {
 		return fmt.Errorf("store %s: %w: the temporary file was replaced meanwhile", p.key, ErrIncomplete)
 	}
-	return p.repo.PlaceVerified(p.key, path)
+	p.draft.Complete()
+	if err := p.repo.PlaceVerified(p.key, path); err != nil {
+		return err
+	}
+	p.draft = nil // it is whoever's who gives it to a file
+	return nil
 }
 
 // fill is Fill without the placing.
@@ -177,6 +194,7 @@ func (p *Partial) follow(ctx context.Context, sum io.Writer, more, whole <-chan 
 			return err
 		}
 		done += n
+		p.draft.Until(done)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

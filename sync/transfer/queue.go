@@ -50,6 +50,9 @@ type Options struct {
 	// Local gives paths of files on this machine that should have the content: they are tried before any holder. May be nil.
 	Local func(key annex.Key) []string
 
+	// Files gives the files of the work tree that are to have the content: huge content is copied for them as it comes. May be nil.
+	Files func(key annex.Key) []string
+
 	// Event is told what happens to jobs. It must not block, nor call the queue. May be nil.
 	Event func(Event)
 
