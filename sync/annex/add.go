@@ -52,7 +52,12 @@ func (r *Repo) AddAll(ctx context.Context, files []ToAdd) []Added {
 	b := r.NewBatch()
 	defer b.Close()
 	adding := make([]adding, len(files))
-	gitrepo.Each(len(files), func(i int) { adding[i].Err = adding[i].ingest(ctx, b, files[i]) })
+	_, head, err := r.git.Head(ctx)
+	gitrepo.Each(len(files), func(i int) {
+		if adding[i].Err = err; err == nil {
+			adding[i].Err = adding[i].ingest(ctx, b, files[i], head)
+		}
+	})
 	for i := range adding {
 		if a := &adding[i]; a.Err == nil && a.content.path != "" {
 			a.content.placed = func(err error) { a.Err = err }
@@ -81,8 +86,8 @@ type adding struct {
 	locked  bool    // a link is to take its place
 }
 
-// ingest makes a file's content ready to become an object.
-func (a *adding) ingest(ctx context.Context, b *Batch, f ToAdd) error {
+// ingest makes the content of a file, which is in the commit head or new, ready to become an object.
+func (a *adding) ingest(ctx context.Context, b *Batch, f ToAdd, head gitrepo.Hash) error {
 	r := b.repo
 	if err := cmp.Or(ctx.Err(), gitrepo.ValidPath(f.Path)); err != nil {
 		return err
@@ -94,7 +99,7 @@ func (a *adding) ingest(ctx context.Context, b *Batch, f ToAdd) error {
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return errors.New("not a regular file")
 	}
-	old, err := r.headEntry(ctx, f.Path)
+	old, err := r.entryOf(head, f.Path)
 	if err != nil {
 		return err
 	}

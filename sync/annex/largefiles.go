@@ -90,8 +90,16 @@ func (r *Repo) AddUnlocked(ctx context.Context, path string, size int64) (bool, 
 // headEntry gives what the current commit has at path; the zero Entry when it has nothing there.
 func (r *Repo) headEntry(ctx context.Context, path string) (gitrepo.Entry, error) {
 	_, head, err := r.git.Head(ctx)
-	if err != nil || head.IsZero() {
+	if err != nil {
 		return gitrepo.Entry{}, err
+	}
+	return r.entryOf(head, path)
+}
+
+// entryOf is headEntry where the current commit is known, which is zero when there is none.
+func (r *Repo) entryOf(head gitrepo.Hash, path string) (gitrepo.Entry, error) {
+	if head.IsZero() {
+		return gitrepo.Entry{}, nil
 	}
 	entry, err := r.git.Entry(head, path)
 	if err != nil && !errors.Is(err, gitrepo.ErrNotFound) {

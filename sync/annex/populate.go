@@ -74,13 +74,15 @@ func (g *populating) run(ctx context.Context) (failed error) {
 		}
 	}
 	lost := group.sync(paths)
+	_, head, err := g.repo.git.Head(ctx)
+	lost = cmp.Or(lost, err)
 	gitrepo.Each(len(ready), func(i int) {
 		switch p := &ready[i]; {
 		case p.tmp == "":
 		case lost != nil:
 			p.err = errors.Join(lost, os.Remove(p.tmp))
 		default:
-			p.entry, p.done, p.err = g.repo.populateFile(ctx, *p)
+			p.entry, p.done, p.err = g.repo.populateFile(*p, head)
 		}
 	})
 	for _, p := range ready {
@@ -163,8 +165,8 @@ func (r *Repo) prepare(ctx context.Context, dir string, f Smudged) (p population
 	return p
 }
 
-// populateFile puts content that is on disk in the place of its pointer; done is false when the file is another by now.
-func (r *Repo) populateFile(ctx context.Context, p population) (entry gitrepo.IndexEntry, done bool, err error) {
+// populateFile puts content that is on disk in the place of its pointer, which the commit head has; done is false when the file is another by now.
+func (r *Repo) populateFile(p population, head gitrepo.Hash) (entry gitrepo.IndexEntry, done bool, err error) {
 	err = r.replace(p.Path, p.tmp, p.st, func(replaced string) bool {
 		content, err := os.ReadFile(replaced)
 		return err == nil && bytes.Equal(content, p.pointer)
@@ -179,7 +181,7 @@ func (r *Repo) populateFile(ctx context.Context, p population) (entry gitrepo.In
 	if err != nil {
 		return entry, false, err
 	}
-	old, err := r.headEntry(ctx, p.Path)
+	old, err := r.entryOf(head, p.Path)
 	if err != nil {
 		return entry, false, err
 	}
@@ -207,7 +209,7 @@ func (r *Repo) copyObject(ctx context.Context, dir, object string) (tmp string, 
 	return copyIn(ctx, dir, 0o600, src, nil)
 }
 
-// readPointer reads a file of the work tree that may be a pointer; no content when it is too long for one or no regular file.
+// readPointer reads a file of the work tree that may be a pointer; no content when it is too long for one, begins otherwise, or is no regular file.
 func (r *Repo) readPointer(path string) (gitrepo.Stat, []byte, error) {
 	st, err := r.git.Stat(path)
 	if err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG || st.Size > MaxPointerSize {
@@ -217,8 +219,22 @@ func (r *Repo) readPointer(path string) (gitrepo.Stat, []byte, error) {
 	if err != nil {
 		return st, nil, err
 	}
-	content, err := io.ReadAll(io.LimitReader(f, MaxPointerSize+1))
+	content, err := readPointer(f)
 	return st, content, errors.Join(err, f.Close())
+}
+
+// readPointer gives what may be a pointer; nothing when its beginning shows that it is none.
+func readPointer(f io.Reader) ([]byte, error) {
+	begin := make([]byte, maxLinkTarget)
+	n, err := io.ReadFull(f, begin)
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return begin[:n], nil
+	case err != nil || !bytes.Contains(begin, []byte(objectsDir)):
+		return nil, err
+	}
+	rest, err := io.ReadAll(io.LimitReader(f, MaxPointerSize+1-maxLinkTarget))
+	return append(begin, rest...), err
 }
 
 // isGone says whether err means that there is no file at the path, or that something else now is in its way.
