@@ -24,6 +24,7 @@ type account struct {
 	vectors  map[string]xmpp.Payload // last values, by clone id
 	contacts map[string]xmpp.RosterItem
 	asked    map[string]bool // strangers who asked for our presence
+	greeted  map[string]bool // members who do not get our presence yet, since the session began
 }
 
 func newAccount(conf config.Account, resource string, a *agent) (*account, error) {
@@ -38,7 +39,7 @@ func newAccount(conf config.Account, resource string, a *agent) (*account, error
 	}
 	return &account{
 		client: client, jid: conf.JID, vectors: make(map[string]xmpp.Payload),
-		contacts: make(map[string]xmpp.RosterItem), asked: make(map[string]bool),
+		contacts: make(map[string]xmpp.RosterItem), asked: make(map[string]bool), greeted: make(map[string]bool),
 	}, nil
 }
 
@@ -67,11 +68,16 @@ func (acc *account) setPresence(clone string, p *xmpp.Payload) error {
 	} else {
 		acc.vectors[clone] = *p
 	}
+	return acc.client.SetPresence(acc.payloads())
+}
+
+// payloads are the last values. The mutex is held.
+func (acc *account) payloads() []xmpp.Payload {
 	var all []xmpp.Payload
 	for _, id := range slices.Sorted(maps.Keys(acc.vectors)) {
 		all = append(all, acc.vectors[id])
 	}
-	return acc.client.SetPresence(all)
+	return all
 }
 
 // seenBy reports whether the server spreads our presence to an account. Of two that have just become contacts one may see the other first, for
@@ -95,6 +101,9 @@ func (a *agent) route(ctx context.Context, acc *account) {
 			a.setSession(status.SessionOnline)
 			a.store.Clear("xmpp", "")
 			if !e.Resumed { // the server now tells who is there
+				acc.mu.Lock()
+				clear(acc.greeted)
+				acc.mu.Unlock()
 				a.each(func(c *clone, _ *grove.Grove) { c.post(ctx, func(context.Context) { c.offline("") }) })
 			}
 		case xmpp.Offline:
@@ -203,6 +212,7 @@ func (a *agent) keepContacts(ctx context.Context, acc *account, token string) {
 				acc.contacts[jid] = item
 			}
 		}
+		a.greet(ctx, acc, jid)
 	}
 	for jid := range acc.asked {
 		if !members[jid] && !invited {
@@ -212,6 +222,14 @@ func (a *agent) keepContacts(ctx context.Context, acc *account, token string) {
 			})
 		}
 	}
+}
+
+// greet shows a member that we are here, who does not get our presence yet: servers let through few subscriptions a minute. The mutex of acc is held.
+func (a *agent) greet(ctx context.Context, acc *account, jid string) {
+	if acc.contacts[jid].Subscription == "both" || acc.greeted[jid] || len(acc.vectors) == 0 {
+		return
+	}
+	acc.greeted[jid] = a.tried("greet", jid, acc.client.Greet(ctx, jid, acc.payloads()))
 }
 
 // dropContact ends the presence between us and an account none of whose devices is a member any more.

@@ -1,6 +1,7 @@
 package agent_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -402,6 +403,31 @@ func TestInvitations(t *testing.T) {
 }
 
 // TestOneAccount has machines of one account join right after each other.
+// TestManyAccounts has machines with an account each join at once: all see each other, and the end of each other, long before the server has let
+// through all subscriptions.
+func TestManyAccounts(t *testing.T) {
+	ms := newGrove(t, agent.InitOptions{Plain: true}, "laptop", "desktop", "nas", "tablet", "attic", "cellar", "garage")
+	want := make(map[string]string)
+	for _, m := range ms {
+		want["from "+m.name] = m.name
+		m.save("from "+m.name, m.name)
+	}
+	only(t, want, ms...)
+	last := ms[len(ms)-1]
+	last.stop()
+	for _, m := range ms[:len(ms)-1] {
+		m.eventually("see that "+last.name+" has gone", func() error {
+			c, err := m.clone()
+			for _, p := range c.Peers {
+				if p.Name == last.name && p.Online {
+					err = errors.New("it is online")
+				}
+			}
+			return err
+		})
+	}
+}
+
 func TestOneAccount(t *testing.T) {
 	n := newNetwork(t)
 	n.user = n.account(t, "anna")

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"maps"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/git-arbor/arbor/agent"
@@ -109,6 +110,7 @@ func stored(t *testing.T, ms []*machine, most map[*machine]int, files int) map[*
 	for _, m := range ms {
 		m.eventually("want nothing for git-annex, which counts the same", func() error {
 			theirs, err := m.maxSizes()
+			maps.DeleteFunc(theirs, func(id string, size int) bool { _, ours := sizes[id]; return !ours && size == 0 })
 			if err != nil || !maps.Equal(theirs, sizes) {
 				return fmt.Errorf("sizes are %v, by git-annex %v (%w)", sizes, theirs, err)
 			}
@@ -163,5 +165,60 @@ func TestSizeBalanced(t *testing.T) {
 			}
 			return r.Wanted == (r.State == control.WhyHere) && len(r.Reasons) == 1 && r.Reasons[0] == control.Reason{Term: "sizebalanced=store", Match: r.Wanted, Why: why}
 		})
+	}
+}
+
+// TestFullySizeBalanced: what a group has is spread anew when a place without an agent joins it, and each content is in one of its members then.
+func TestFullySizeBalanced(t *testing.T) {
+	t.Setenv("PATH", annextest.SidPath(t))
+	ms := newGrove(t, agent.InitOptions{}, "laptop", "attic")
+	laptop, attic := ms[0], ms[1]
+	laptop.try("annex", "initremote", "cloud", "type=directory", "directory="+t.TempDir(), "encryption=none")
+	laptop.try("annex", "wanted", "cloud", "nothing")
+	most := map[*machine]int{attic: 8_000_000}
+	store(ms, "fullysizebalanced=store", most)
+	const files = 24
+	for i := range files {
+		laptop.save(fmt.Sprintf("%d.bin", i), noise(110_000+i*2000))
+	}
+	if first := stored(t, ms, most, files); len(first[attic]) != files {
+		t.Errorf("the only one has %v", first[attic])
+	}
+	laptop.try("annex", "maxsize", "cloud", "8000000")
+	laptop.try("annex", "group", "cloud", "store")
+	laptop.try("annex", "wanted", "cloud", "groupwanted")
+	in := func(m *machine, matching ...string) []string {
+		out, err := m.tryGit(append([]string{"annex", "find"}, matching...)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Fields(out)
+	}
+	for _, m := range ms {
+		m.eventually("have each file in one of the two", func() error {
+			for _, bad := range [][]string{
+				{"--in=cloud", "--in=attic"},
+				{"--not", "--in=cloud", "--not", "--in=attic"},
+				{"--want-get-by=cloud", "--not", "--in=cloud"},
+				{"--want-drop-by=cloud", "--in=cloud"},
+				{"--want-get-by=attic", "--not", "--in=attic"},
+				{"--want-drop-by=attic", "--in=attic"},
+			} {
+				if found := in(m, bad...); len(found) > 0 {
+					return fmt.Errorf("git annex find %q: %q", bad, found)
+				}
+			}
+			return nil
+		})
+		if moved := len(in(m, "--in=cloud")); moved < files/3 || moved > files-files/3 {
+			t.Errorf("%s: the cloud has %d of %d files", m.name, moved, files)
+		}
+	}
+	held, err := attic.held()
+	if there := in(attic, "--in=here"); err != nil || len(held) != len(there) {
+		t.Errorf("the attic has %v, git-annex says %q, %v", held, there, err)
+	}
+	if out := laptop.git("annex", "fsck", "--from", "cloud", "--json"); strings.Contains(out, `"success":false`) {
+		t.Errorf("git annex fsck --from cloud: %s", out)
 	}
 }

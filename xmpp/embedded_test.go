@@ -71,6 +71,11 @@ func TestEmbeddedServer(t *testing.T) {
 	}
 	anna, bert := member("anna", proxy.Addr, false), member("bert", s.TLSAddr(), true)
 
+	available(bert, anna)
+	if err := anna.Greet(t.Context(), bert.bare(), []Payload{payload("hello")}); err != nil {
+		t.Fatal(err)
+	}
+	await(bert, from(anna), carries("hello"))
 	if err := bert.Subscribe(t.Context(), anna.bare(), "token"); err != nil {
 		t.Fatal(err)
 	}

@@ -37,8 +37,14 @@ func appendPayload(b []byte, p Payload) []byte {
 	return append(b, "</s>"...)
 }
 
-func encodePresence(priority int8, payloads []Payload) []byte {
-	b := []byte("<presence>")
+// encodePresence makes what says that we are available, to all subscribers or to
+// one account.
+func encodePresence(to string, priority int8, payloads []Payload) []byte {
+	b := []byte("<presence")
+	if to != "" {
+		b = appendAttr(b, "to", to)
+	}
+	b = append(b, '>')
 	if priority != 0 {
 		b = append(b, "<priority>"...)
 		b = strconv.AppendInt(b, int64(priority), 10)

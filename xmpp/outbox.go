@@ -65,7 +65,7 @@ type outbox struct {
 func newOutbox(priority int8) *outbox {
 	return &outbox{
 		wake:     make(chan struct{}, 1),
-		presence: encodePresence(priority, nil),
+		presence: encodePresence("", priority, nil),
 		subPace:  rate.NewLimiter(rate.Every(subscriptionPause), subscriptionBurst),
 	}
 }

@@ -96,8 +96,8 @@ func TestOutboxOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	o.reply(encodeIQ("result", "1", "x", ""))
-	o.setPresence(encodePresence(0, []Payload{{Tag: "p1"}}))
-	o.setPresence(encodePresence(0, []Payload{{Tag: "p2"}}))
+	o.setPresence(encodePresence("", 0, []Payload{{Tag: "p1"}}))
+	o.setPresence(encodePresence("", 0, []Payload{{Tag: "p2"}}))
 	o.acknowledge(1)
 	o.acknowledge(2)
 	batch, wait := o.next(nil, now)
@@ -105,7 +105,7 @@ func TestOutboxOrder(t *testing.T) {
 		t.Errorf("got %s, wait %v", got, wait)
 	}
 	// The same value again is no news, nor is an acknowledgement asked for twice.
-	o.setPresence(encodePresence(0, []Payload{{Tag: "p2"}}))
+	o.setPresence(encodePresence("", 0, []Payload{{Tag: "p2"}}))
 	if err := o.message(named("m3")); err != nil {
 		t.Fatal(err)
 	}
@@ -251,7 +251,7 @@ func TestOutboxResumption(t *testing.T) {
 					queued++
 				}
 			},
-			"presence": func(*rapid.T) { o.setPresence(encodePresence(int8(queued%2), nil)) },
+			"presence": func(*rapid.T) { o.setPresence(encodePresence("", int8(queued%2), nil)) },
 			"deliver":  func(*rapid.T) { deliver(1 << 30) },
 			"acknowledge": func(t *rapid.T) {
 				if !o.acknowledged(count) {

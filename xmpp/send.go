@@ -28,18 +28,39 @@ var (
 // reference to payloads, and returns ErrTooBig if one exceeds MaxPresence or all
 // together exceed MaxMessage.
 func (c *Client) SetPresence(payloads []Payload) error {
-	sum := 0
-	for _, p := range payloads {
-		if len(p.Data) > MaxPresence {
-			return fmt.Errorf("set the presence: %w", ErrTooBig)
-		}
-		sum += len(p.Data)
-	}
-	if sum > MaxMessage || len(payloads) > maxPayloads {
+	if !fitPresence(payloads) {
 		return fmt.Errorf("set the presence: %w", ErrTooBig)
 	}
-	c.out.setPresence(encodePresence(c.opt.Priority, payloads))
+	c.out.setPresence(encodePresence("", c.opt.Priority, payloads))
 	return nil
+}
+
+// Greet sends payloads in a presence to a bare JID, which need not be subscribed to
+// ours (RFC 6121 §4.6): whoever is online there gets it, and is told when our session
+// ends. Errors as Send and SetPresence.
+func (c *Client) Greet(ctx context.Context, bare string, payloads []Payload) error {
+	address, err := jid.Parse(bare)
+	switch {
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case err != nil:
+		return fmt.Errorf("greet %q: %w", bare, err)
+	case !fitPresence(payloads):
+		return fmt.Errorf("greet %s: %w", bare, ErrTooBig)
+	}
+	if err := c.out.message(encodePresence(address.Bare().String(), 0, payloads)); err != nil {
+		return fmt.Errorf("greet %s: %w", bare, err)
+	}
+	return nil
+}
+
+// fitPresence says whether a presence has room for payloads.
+func fitPresence(payloads []Payload) bool {
+	sum, largest := 0, 0
+	for _, p := range payloads {
+		sum, largest = sum+len(p.Data), max(largest, len(p.Data))
+	}
+	return largest <= MaxPresence && sum <= MaxMessage && len(payloads) <= maxPayloads
 }
 
 // Send queues a headline message to a full JID; it is not stored for somebody

@@ -56,6 +56,41 @@ func TestPresenceReachesContacts(t *testing.T) {
 	}
 }
 
+// TestGreeting: who is greeted is shown a presence, and its end, without any
+// subscription, but not what is for contacts.
+func TestGreeting(t *testing.T) {
+	s := xmpptest.Start(t)
+	anna, bert := online(t, s), online(t, s)
+	available(bert, anna)
+	if err := anna.Greet(t.Context(), bert.bare(), []Payload{payload("hello")}); err != nil {
+		t.Fatal(err)
+	}
+	if got := await(bert, from(anna), carries("hello")); !got.Available {
+		t.Errorf("got %+v", got)
+	}
+	anna.announce("for contacts")
+	anna.leave()
+	if got := await(bert, from(anna)); got.Available {
+		t.Errorf("after she left: %+v", got)
+	}
+	if err := bert.Greet(t.Context(), anna.bare(), []Payload{{Data: make([]byte, MaxPresence+1)}}); !errors.Is(err, ErrTooBig) {
+		t.Errorf("Greet returned %v", err)
+	}
+	if err := bert.Greet(t.Context(), "@", nil); err == nil {
+		t.Error("nobody was greeted")
+	}
+}
+
+// available waits until the server knows that p is there: what p sends to another
+// follows its first presence.
+func available(p, other *peer) {
+	p.t.Helper()
+	if err := p.Send(p.t.Context(), other.full(), payload("I am here")); err != nil {
+		p.t.Fatal(err)
+	}
+	await(other, message("I am here"))
+}
+
 // TestLastValueAtLogin: who logs in is handed what was announced before.
 func TestLastValueAtLogin(t *testing.T) {
 	s := xmpptest.Start(t)

@@ -87,7 +87,7 @@ func TestRoundTrip(t *testing.T) {
 		token, id, address := text.Draw(t, "token"), text.Draw(t, "id"), text.Draw(t, "address")
 		var b bytes.Buffer
 		b.Write(encodeMessage(address, "headline", p))
-		b.Write(encodePresence(-1, []Payload{p, p}))
+		b.Write(encodePresence("", -1, []Payload{p, p}))
 		b.Write(encodeSubscription(address, "subscribe", token))
 		b.Write(encodeError(id, address, "cancel", "bad-request"))
 		b.Write(encodeAck(1<<32 - 1))
