@@ -42,6 +42,7 @@ func (c *clone) populate(ctx context.Context) error {
 		clear(c.want.behind)
 	}
 	c.annex.DropDrafts(func(k annex.Key) bool { return c.want.missing[k] || c.want.behind[k] != nil })
+	maps.DeleteFunc(c.want.drafts, func(k annex.Key, making bool) bool { return !making && c.want.behind[k] == nil })
 	if len(c.want.behind) == 0 || c.side.unfinished != "" {
 		return nil
 	}

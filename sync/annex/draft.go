@@ -28,6 +28,7 @@ type Draft struct {
 	more   chan struct{} // 1 long
 	until  atomic.Int64  // how many bytes of from may be copied
 	copied atomic.Int64
+	proven atomic.Bool // the content is the key's
 	stop   context.CancelFunc
 	ended  chan struct{} // closed when nothing is copied any more
 	free   func()        // lets git-annex empty the directory
@@ -124,6 +125,7 @@ func (d *Draft) Until(bytes int64) {
 // Complete says that all of the content is there, and proven.
 func (d *Draft) Complete() {
 	if d != nil {
+		d.proven.Store(true)
 		d.Until(d.size)
 	}
 }
@@ -146,6 +148,9 @@ func (d *Draft) run(ctx context.Context) {
 // copy copies what may be, until all is.
 func (d *Draft) copy(ctx context.Context) error {
 	for done := int64(0); done < d.size; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		n, err := io.CopyN(d.to, d.from, min(d.until.Load()-done, copyBuffer))
 		done += n
 		d.copied.Store(done)
@@ -157,7 +162,6 @@ func (d *Draft) copy(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
 		case <-d.more:
 		}
 	}
@@ -225,7 +229,7 @@ func (ds *drafts) take(k Key) (path string, ok bool) {
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
 	d := ds.of[k]
-	if d == nil {
+	if d == nil || !d.proven.Load() {
 		return "", false
 	}
 	select {

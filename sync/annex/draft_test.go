@@ -142,6 +142,31 @@ func TestDraftOfObject(t *testing.T) {
 	}
 }
 
+// Before the content is proven the draft becomes no file, though it is whole and there is an object.
+func TestDraftUnproven(t *testing.T) {
+	t.Parallel()
+	c := newComing(t, newAnnex(t), "file")
+	d := c.BeginDraft(c.key, c.file, []string{"file"})
+	if d == nil {
+		t.Skip("files share the blocks of objects on this file system: drafts are for others")
+	}
+	right := c.content
+	c.content = make([]byte, len(right))
+	c.come(t, d, len(right))
+	<-d.ended
+	elsewhere := c.TmpPath(c.key) + ".other" // as git-annex may bring it
+	if err := os.WriteFile(elsewhere, right, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Place(t.Context(), c.key, elsewhere); err != nil {
+		t.Fatal(err)
+	}
+	populate(t, c.Repo, c.key, "file")
+	if read(t, c.Repo, "file") != string(right) {
+		t.Error("the file has what was not proven")
+	}
+}
+
 // A draft that is of no use, or fails, leaves nothing, and the file gets its content all the same.
 func TestDraftGoes(t *testing.T) {
 	t.Parallel()
@@ -162,8 +187,7 @@ func TestDraftGoes(t *testing.T) {
 			}
 			c.come(t, d, HugeSize/2)
 			end(t, c, d)
-			<-d.ended
-			c.DropDrafts(func(k Key) bool { return k == c.key }) // waits for who removes
+			d.drafts.copying.Wait()
 			if left := drafted(t, c.Repo); len(left) > 0 {
 				t.Errorf("temporary files left: %q", left)
 			}
