@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -105,13 +106,26 @@ func (c *clone) stepped(ref string, s step) {
 }
 
 // movedUnder takes back our steps with a branch that we made while the person's git was checking the branch out: then
-// index and files are those of a commit before. It returns the commit that the branch has now.
+// index and files are those of a commit before. It returns the commit that the branch has now. The person's git, which may be
+// on its way to the next branch and back, must not begin another check-out of this one meanwhile: that would be of the commit
+// that is taken back.
 func (c *clone) movedUnder(ctx context.Context, branch string, head gitrepo.Hash) (gitrepo.Hash, error) {
 	had := c.side.steps[branch]
-	delete(c.side.steps, branch)
 	if len(had) == 0 || had[len(had)-1] != head {
+		delete(c.side.steps, branch)
 		return head, nil
 	}
+	c.side.moved = true // until this is done
+	lock, err := c.git.LockIndex(ctx)
+	if err != nil {
+		return head, err
+	}
+	defer lock.Unlock()
+	if now, at, err := c.git.Head(ctx); err != nil || now != branch || at != head {
+		return head, cmp.Or(err, fmt.Errorf("wait for git: %w", gitrepo.ErrRefMoved))
+	}
+	c.side.moved = false
+	delete(c.side.steps, branch)
 	var paths []string
 	for _, h := range had {
 		changes, err := c.git.Diff(h, head)

@@ -323,7 +323,7 @@ func TestBareClone(t *testing.T) {
 	if objects, err := filepath.Glob(filepath.Join(nas.dir, "annex/objects/*/*/*/*")); err != nil || len(objects) != 1 {
 		t.Errorf("its objects are %q, %v", objects, err)
 	}
-	b.has("file", "1\n")
+	b.commits("2")
 	a.stop()
 	b.save("file", "2\n")
 	nas.commits("3")
