@@ -226,10 +226,20 @@ func (a *agent) keepContacts(ctx context.Context, acc *account, token string) {
 
 // greet shows a member that we are here, who does not get our presence yet: servers let through few subscriptions a minute. The mutex of acc is held.
 func (a *agent) greet(ctx context.Context, acc *account, jid string) {
-	if acc.contacts[jid].Subscription == "both" || acc.greeted[jid] || len(acc.vectors) == 0 {
+	if jid == acc.jid || acc.contacts[jid].Subscription == "both" || acc.greeted[jid] || len(acc.vectors) == 0 {
 		return
 	}
 	acc.greeted[jid] = a.tried("greet", jid, acc.client.Greet(ctx, jid, acc.payloads()))
+}
+
+// greetBack is greet for a member that has just come online: so it hears, too, when this session ends.
+func (a *agent) greetBack(ctx context.Context, jid string) {
+	if acc := a.current(); acc != nil {
+		acc.mu.Lock()
+		defer acc.mu.Unlock()
+		delete(acc.greeted, jid)
+		a.greet(ctx, acc, jid)
+	}
 }
 
 // dropContact ends the presence between us and an account none of whose devices is a member any more.

@@ -217,6 +217,7 @@ func (c *clone) cameOnline(ctx context.Context, p *peer) {
 	c.want.online = append(c.want.online, p.id.clone)
 	c.agenda.in(taskPublish, publishDelay)
 	c.planProbe()
+	c.agent.greetBack(ctx, p.bare)
 	if v, err := c.vector(); err == nil { // in case the server kept an older one from us
 		c.tell(ctx, v.Fit(c.id), []*peer{p})
 	}
