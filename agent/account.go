@@ -89,6 +89,11 @@ func (a *agent) seenBy(jid string) bool {
 	}
 	acc.mu.Lock()
 	defer acc.mu.Unlock()
+	return acc.spreadsTo(jid)
+}
+
+// spreadsTo is seenBy for another account. The mutex is held.
+func (acc *account) spreadsTo(jid string) bool {
 	subscription := acc.contacts[jid].Subscription
 	return subscription == "from" || subscription == "both"
 }
@@ -226,7 +231,7 @@ func (a *agent) keepContacts(ctx context.Context, acc *account, token string) {
 
 // greet shows a member that we are here, who does not get our presence yet: servers let through few subscriptions a minute. The mutex of acc is held.
 func (a *agent) greet(ctx context.Context, acc *account, jid string) {
-	if jid == acc.jid || acc.contacts[jid].Subscription == "both" || acc.greeted[jid] || len(acc.vectors) == 0 {
+	if jid == acc.jid || acc.spreadsTo(jid) || acc.greeted[jid] || len(acc.vectors) == 0 {
 		return
 	}
 	acc.greeted[jid] = a.tried("greet", jid, acc.client.Greet(ctx, jid, acc.payloads()))

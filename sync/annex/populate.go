@@ -219,12 +219,12 @@ func (r *Repo) readPointer(path string) (gitrepo.Stat, []byte, error) {
 	if err != nil {
 		return st, nil, err
 	}
-	content, err := readPointer(f)
+	content, err := pointerIn(f)
 	return st, content, errors.Join(err, f.Close())
 }
 
-// readPointer gives what may be a pointer; nothing when its beginning shows that it is none.
-func readPointer(f io.Reader) ([]byte, error) {
+// pointerIn gives what may be a pointer; nothing when its beginning shows that it is none.
+func pointerIn(f io.Reader) ([]byte, error) {
 	begin := make([]byte, maxLinkTarget)
 	n, err := io.ReadFull(f, begin)
 	switch {
