@@ -84,7 +84,7 @@ func (acc *account) payloads() []xmpp.Payload {
 // subscriptions take their time.
 func (a *agent) seenBy(jid string) bool {
 	acc := a.current()
-	if acc == nil || jid == acc.jid {
+	if acc == nil {
 		return true
 	}
 	acc.mu.Lock()
@@ -92,10 +92,10 @@ func (a *agent) seenBy(jid string) bool {
 	return acc.spreadsTo(jid)
 }
 
-// spreadsTo is seenBy for another account. The mutex is held.
+// spreadsTo is seenBy while there is an account. The mutex is held.
 func (acc *account) spreadsTo(jid string) bool {
 	subscription := acc.contacts[jid].Subscription
-	return subscription == "from" || subscription == "both"
+	return jid == acc.jid || subscription == "from" || subscription == "both"
 }
 
 // route gives each event of the session to whom it concerns.
@@ -231,7 +231,7 @@ func (a *agent) keepContacts(ctx context.Context, acc *account, token string) {
 
 // greet shows a member that we are here, who does not get our presence yet: servers let through few subscriptions a minute. The mutex of acc is held.
 func (a *agent) greet(ctx context.Context, acc *account, jid string) {
-	if jid == acc.jid || acc.spreadsTo(jid) || acc.greeted[jid] || len(acc.vectors) == 0 {
+	if acc.spreadsTo(jid) || acc.greeted[jid] || len(acc.vectors) == 0 {
 		return
 	}
 	acc.greeted[jid] = a.tried("greet", jid, acc.client.Greet(ctx, jid, acc.payloads()))

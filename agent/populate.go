@@ -49,7 +49,7 @@ func (c *clone) populate(ctx context.Context) error {
 	var files []annex.Smudged
 	for k, paths := range c.want.behind {
 		sorted := slices.Sorted(maps.Keys(paths))
-		if isHuge(k) {
+		if k.Huge() {
 			if !c.drafted(k, sorted[0]) {
 				continue
 			}
@@ -70,12 +70,6 @@ func (c *clone) populate(ctx context.Context) error {
 	}
 	c.remember(index)
 	return errors.Join(failed, c.refreshEntries(ctx, index))
-}
-
-// isHuge says whether to copy a content takes so long that others must not wait for it.
-func isHuge(k annex.Key) bool {
-	size, _ := k.Size()
-	return size >= annex.HugeSize
 }
 
 // drafted says whether a file can be given a huge content at once. Otherwise that is seen to beside the actor.
@@ -104,7 +98,7 @@ func (c *clone) caughtUp(files []annex.Smudged, overwritten []annex.Key) {
 		delete(left, f.Path)
 		if len(left) == 0 {
 			delete(c.want.behind, f.Key)
-		} else if isHuge(f.Key) {
+		} else if f.Key.Huge() {
 			_ = c.drafted(f.Key, slices.Min(slices.Collect(maps.Keys(left))))
 		}
 	}

@@ -402,7 +402,6 @@ func TestInvitations(t *testing.T) {
 	}
 }
 
-// TestOneAccount has machines of one account join right after each other.
 // TestManyAccounts has machines with an account each join at once: all see each other, and the end of each other, long before the server has let
 // through all subscriptions.
 func TestManyAccounts(t *testing.T) {
@@ -428,6 +427,7 @@ func TestManyAccounts(t *testing.T) {
 	}
 }
 
+// TestOneAccount has machines of one account join right after each other.
 func TestOneAccount(t *testing.T) {
 	n := newNetwork(t)
 	n.user = n.account(t, "anna")

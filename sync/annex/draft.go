@@ -4,17 +4,22 @@ import (
 	"context"
 	"errors"
 	"io"
-	"io/fs"
 	"os"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/git-arbor/arbor/sync/gitrepo"
 )
 
-// HugeSize is the size of a content, in bytes, from which the copy that a file of the work tree gets is a Draft.
+// HugeSize is the size of a content, in bytes, from which copying it takes so long that others must not wait for it: the copy that a file of the
+// work tree gets is a Draft.
 const HugeSize = 8 << 20
+
+// Huge says whether content of the key has HugeSize or more, as far as the key tells its size.
+func (k Key) Huge() bool {
+	size, _ := k.Size()
+	return size >= HugeSize
+}
 
 // A Draft is a copy of a content that is to become a file of the work tree: it is made while the content still comes, or while whoever
 // gives files their content does something else, and PopulateAll only puts it in its place. It is a temporary file, and so goes when the
@@ -44,7 +49,7 @@ type drafts struct {
 // BeginDraft begins a draft of a content that comes in a file, as much as Until says. It is nil when none of the paths is a pointer that waits for
 // a content of this size, or when a copy costs nothing. There must be room for it.
 func (r *Repo) BeginDraft(k Key, from *os.File, paths []string) *Draft {
-	if size, sized := k.Size(); !sized || size < HugeSize || r.ThinFiles() || !r.isPointer(k, paths) {
+	if !k.Huge() || r.ThinFiles() || !r.isPointer(k, paths) {
 		return nil
 	}
 	d, err := r.beginDraft(k, from)
@@ -253,12 +258,12 @@ func (ds *drafts) missing() (bytes int64) {
 	return bytes
 }
 
-// Draft sees to it that there is a draft of a content that is here, where the path is a pointer to it and a copy costs anything, and waits until it is
-// done. Why one cannot be made PopulateAll tells, which then makes the copy itself. Any goroutine may call it.
+// Draft sees to it that there is a draft of a content that is here, where BeginDraft makes one for the path, and waits until it is done. Why one cannot
+// be made PopulateAll tells, which then makes the copy itself. Any goroutine may call it.
 func (r *Repo) Draft(ctx context.Context, k Key, path string) {
 	d := r.drafts.get(k)
-	if d == nil && !r.ThinFiles() && r.isPointer(k, []string{path}) {
-		d = r.draftObject(k)
+	if d == nil {
+		d = r.draftObject(k, path)
 	}
 	if d == nil {
 		return
@@ -270,9 +275,9 @@ func (r *Repo) Draft(ctx context.Context, k Key, path string) {
 }
 
 // draftObject begins a draft of an object.
-func (r *Repo) draftObject(k Key) *Draft {
+func (r *Repo) draftObject(k Key, path string) *Draft {
 	object, present := r.ObjectPath(k)
-	if size, sized := k.Size(); !present || !sized || r.Room(size) != nil {
+	if size, _ := k.Size(); !present || r.Room(size) != nil {
 		return nil
 	}
 	from, err := os.Open(object)
@@ -280,10 +285,7 @@ func (r *Repo) draftObject(k Key) *Draft {
 		return nil
 	}
 	defer func() { _ = from.Close() }()
-	d, err := r.beginDraft(k, from)
-	if err != nil {
-		return nil
-	}
+	d := r.BeginDraft(k, from, []string{path})
 	d.Complete()
 	return d
 }
@@ -291,10 +293,4 @@ func (r *Repo) draftObject(k Key) *Draft {
 // DropDrafts removes the drafts of all contents but those that are wanted still.
 func (r *Repo) DropDrafts(wanted func(Key) bool) {
 	r.drafts.drop(func(d *Draft) bool { return !wanted(d.key) })
-}
-
-// asFile gives a copy of an object the permissions of the pointer whose place it is to take.
-func asFile(tmp string, pointer gitrepo.Stat) error {
-	modified := time.Now().Add(-gitrepo.RacyMargin)
-	return errors.Join(os.Chmod(tmp, fs.FileMode(pointer.Mode&0o777|0o200)), os.Chtimes(tmp, modified, modified))
 }

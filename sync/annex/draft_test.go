@@ -42,6 +42,25 @@ func newComing(tb testing.TB, r *Repo, path string) *coming {
 	return c
 }
 
+// begin begins a draft for one of the paths, where there are any.
+func (c *coming) begin(tb testing.TB, paths ...string) *Draft {
+	tb.Helper()
+	d := c.BeginDraft(c.key, c.file, paths)
+	if d != nil {
+		return d
+	}
+	other, err := os.Create(filepath.Join(tb.TempDir(), "other"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer other.Close()
+	if err := CloneFile(other, c.file); err != nil {
+		tb.Fatalf("there is no draft, though a copy costs something: %v", err)
+	}
+	tb.Skip("files share the blocks of objects on this file system: drafts are for others")
+	return nil
+}
+
 // come has more of the content come.
 func (c *coming) come(tb testing.TB, d *Draft, until int) {
 	tb.Helper()
@@ -90,10 +109,7 @@ func testDraft(t *testing.T) {
 	k := addFile(t, r, "other", AddOptions{}).Key
 	record(t, r, Location{Key: k, UUID: r.UUID(), Present: true})
 	c := newComing(t, r, "file")
-	d := r.BeginDraft(c.key, c.file, []string{"gone", "other", "file"})
-	if d == nil {
-		t.Skip("files share the blocks of objects on this file system: drafts are for others")
-	}
+	d := c.begin(t, "gone", "other", "file")
 	c.come(t, d, HugeSize/2)
 	gitAnnex(t, r.git.Dir(), "fsck") // which empties the directory, when nobody uses it
 	c.come(t, d, len(c.content))
@@ -146,10 +162,7 @@ func TestDraftOfObject(t *testing.T) {
 func TestDraftUnproven(t *testing.T) {
 	t.Parallel()
 	c := newComing(t, newAnnex(t), "file")
-	d := c.BeginDraft(c.key, c.file, []string{"file"})
-	if d == nil {
-		t.Skip("files share the blocks of objects on this file system: drafts are for others")
-	}
+	d := c.begin(t, "file")
 	right := c.content
 	c.content = make([]byte, len(right))
 	c.come(t, d, len(right))
@@ -181,10 +194,7 @@ func TestDraftGoes(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := newComing(t, newAnnex(t), "file")
-			d := c.BeginDraft(c.key, c.file, []string{"file"})
-			if d == nil {
-				t.Skip("files share the blocks of objects on this file system: drafts are for others")
-			}
+			d := c.begin(t, "file")
 			c.come(t, d, HugeSize/2)
 			end(t, c, d)
 			d.drafts.copying.Wait()
@@ -219,10 +229,7 @@ func (c *coming) reopen(tb testing.TB) {
 func TestDraftTakesRoom(t *testing.T) {
 	t.Parallel()
 	c := newComing(t, newAnnex(t), "file")
-	d := c.BeginDraft(c.key, c.file, []string{"file"})
-	if d == nil {
-		t.Skip("files share the blocks of objects on this file system: drafts are for others")
-	}
+	d := c.begin(t, "file")
 	c.come(t, d, 0)
 	if got := c.drafts.missing(); got != int64(len(c.content)) {
 		t.Errorf("a draft that has nothing will take %d of %d bytes", got, len(c.content))

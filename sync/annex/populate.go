@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -207,6 +208,12 @@ func (r *Repo) copyObject(ctx context.Context, dir, object string) (tmp string, 
 		return "", 0, err
 	}
 	return copyIn(ctx, dir, 0o600, src, nil)
+}
+
+// asFile gives a copy of an object the permissions of the pointer whose place it is to take.
+func asFile(tmp string, pointer gitrepo.Stat) error {
+	modified := time.Now().Add(-gitrepo.RacyMargin)
+	return errors.Join(os.Chmod(tmp, fs.FileMode(pointer.Mode&0o777|0o200)), os.Chtimes(tmp, modified, modified))
 }
 
 // readPointer reads a file of the work tree that may be a pointer; no content when it is too long for one, begins otherwise, or is no regular file.

@@ -32,6 +32,7 @@ func (p *Partial) FillBlocks(ctx context.Context, in *Arrivals, list *annex.Bloc
 	if err != nil {
 		return err
 	}
+	p.draft.Until(list.End(blocks - 1))
 	f := &filling{p: p, in: in, list: list, start: p.Size(), blocks: blocks}
 	f.a = in.begin(p.file, list, via, list.End(blocks-1))
 	err = f.run(ctx, fetch)
@@ -110,7 +111,6 @@ func (f *filling) run(ctx context.Context, fetch func(ctx context.Context, offse
 // follow checks the blocks of the file as it grows, until all that came before whole was closed is checked.
 func (f *filling) follow(more, whole <-chan struct{}) error {
 	for last := false; ; {
-		f.p.draft.Until(f.list.End(f.blocks - 1))
 		for f.blocks < f.list.Blocks() && f.list.End(f.blocks) <= f.p.Size() {
 			if err := f.list.Check(f.blocks, f.p.file); err != nil {
 				return f.reject(err)

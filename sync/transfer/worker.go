@@ -232,7 +232,7 @@ func (w *worker) prepare(a *arrival) error {
 			return err
 		}
 	}
-	if w.h.clone != here && size >= annex.HugeSize && w.q.o.Files != nil && w.room(2*size-a.offset) == nil {
+	if w.h.clone != here && a.Key.Huge() && w.q.o.Files != nil && w.room(2*size-a.offset) == nil {
 		a.partial.Draft(w.q.o.Files(a.Key))
 	}
 	w.begin(a)
