@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -15,17 +16,15 @@ func (c *clone) lookAtContents(ctx context.Context) error {
 	if c.annex == nil {
 		return nil
 	}
-	head, err := c.annex.BranchHead()
-	if err == nil {
-		c.want.forgetting, err = c.annex.ForgettingHere()
-	}
-	if err != nil {
-		return fmt.Errorf("read git-annex branch: %w", err)
-	}
+	head, err := c.annex.Follow(ctx)
+	c.want.forgetting = errors.Is(err, annex.ErrForgetting)
 	if c.want.forgetting { // the branch is another in a moment
 		c.side.moved = true
 		c.agenda.in(taskRetry, retryDelay)
 		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read git-annex branch: %w", err)
 	}
 	from := c.want.seen
 	if from.IsZero() {

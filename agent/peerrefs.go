@@ -60,7 +60,10 @@ func (c *clone) staleRefs(ctx context.Context, p *peer) (moved, deleted []gitrep
 	}
 	follow := func(ref string, head signal.Hash) {
 		name, h := prefix+strings.TrimPrefix(ref, branchPrefix), gitrepo.Hash(head)
-		if !h.IsZero() && refs[name] != h && c.isComplete(ctx, ref, h) {
+		if h.IsZero() || refs[name] == h || !c.isComplete(ctx, ref, h) {
+			return
+		}
+		if ref != annexBranch || !c.superseded(h) { // git-annex would merge that
 			moved = append(moved, gitrepo.RefUpdate{Name: name, New: h, Old: refs[name]})
 		}
 	}

@@ -48,6 +48,15 @@ func testCommands(t *testing.T, here, there, lost *machine) {
 	lost.stop()
 	root := here.git("rev-list", "--max-parents=0", "git-annex")
 	annexed("dead", lostID)
+	for m, other := range map[*machine]*machine{here: there, there: here} { // where git-annex finds what is to be forgotten
+		m.eventually("see that it is dead", func() error {
+			out, err := m.tryGit("grep", lostID, "refs/remotes/"+other.name+"/git-annex", "--", "group.log")
+			if err == nil && out == "" {
+				err = errors.New("no")
+			}
+			return err
+		})
+	}
 	annexed("forget", "--force", "--drop-dead")
 	forgotten := func(machines ...*machine) {
 		t.Helper()
@@ -65,6 +74,9 @@ func testCommands(t *testing.T, here, there, lost *machine) {
 			})
 		}
 	}
+	forgotten(here, there)
+	annexed("merge")
+	there.try("annex", "merge")
 	forgotten(here, there)
 	stale.git("push", "-q", "--force", "origin", "git-annex:synced/git-annex") // as an assistant does that has not heard of it
 	stale.try("annex", "sync", "--no-content")

@@ -50,34 +50,51 @@ func (r *Repo) mergeOnce(ctx context.Context, heads []gitrepo.Hash) (head gitrep
 	if err != nil {
 		return gitrepo.Hash{}, nil, err
 	}
-	all, done, behind, refused, err := r.branch.sortTransitions(old, heads)
+	hs, err := r.branch.histories(old, heads)
+	if err == nil && len(hs.behind) > 0 {
+		hs, err = r.withSiblings(ctx, old, heads)
+	}
 	if err != nil {
 		return gitrepo.Hash{}, nil, err
 	}
-	rewritten := slices.Contains(behind, old)
-	if done, err = r.newest(ctx, done); err != nil {
+	done, err := r.newest(ctx, hs.done)
+	if err != nil {
 		return gitrepo.Hash{}, nil, err
 	}
-	if behind, err = r.newest(ctx, behind); err != nil {
+	behind, err := r.newest(ctx, hs.behind)
+	if err != nil {
 		return gitrepo.Hash{}, nil, err
 	}
 	switch {
 	case len(behind) > 0:
-		head, err = r.writeForgotten(ctx, all, done, behind)
+		head, err = r.writeForgotten(ctx, hs.all, done, behind)
 	case len(done) > 1:
 		head, err = r.writeUnion(ctx, done)
 	case len(done) == 1:
 		head = done[0]
 	}
 	if err != nil || head == old {
-		return old, refused, err
+		return old, hs.refused, err
 	}
-	if rewritten {
+	if slices.Contains(hs.behind, old) {
 		if err := r.forgetIndex(); err != nil {
 			return gitrepo.Hash{}, nil, err
 		}
 	}
-	return head, refused, r.moveBranch(ctx, old, head, "arbor: merge")
+	return head, hs.refused, r.moveBranch(ctx, old, head, "arbor: merge")
+}
+
+// withSiblings adds to heads what git-annex would merge on its own, and has it ignore what is behind in transitions.
+func (r *Repo) withSiblings(ctx context.Context, old gitrepo.Hash, heads []gitrepo.Hash) (histories, error) {
+	siblings, err := r.siblings(ctx)
+	if err != nil {
+		return histories{}, err
+	}
+	hs, err := r.branch.histories(old, slices.Concat(heads, siblings))
+	if err != nil {
+		return histories{}, err
+	}
+	return hs, r.ignore(hs.behind)
 }
 
 // newest gives the commits that none of the others contains, in the order of their hashes.

@@ -109,7 +109,7 @@ func (r *Repo) commit(ctx context.Context, change func(*edit) error) (gitrepo.Ha
 
 // settle brings into the branch what must be there before anything else is committed.
 func (r *Repo) settle(ctx context.Context) error {
-	if forgetting, err := r.ForgettingHere(); err != nil || forgetting {
+	if forgetting, err := r.forgettingHere(); err != nil || forgetting {
 		return cmp.Or(err, ErrForgetting)
 	}
 	if err := r.commitJournal(ctx); err != nil {

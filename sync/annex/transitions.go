@@ -2,6 +2,7 @@ package annex
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -59,42 +60,49 @@ func (t transitions) forgetsDead() bool {
 	return slices.ContainsFunc(t, func(line string) bool { return strings.HasPrefix(line, forgetDeadRemotes+" ") })
 }
 
-// sortTransitions gives all transitions that old, which may be zero, and the heads went through together; those of them that went through all; and
-// those that did not. refused names heads that were left out, because what their history went through is not known here.
-func (b *branch) sortTransitions(old gitrepo.Hash, heads []gitrepo.Hash) (all transitions, done, behind []gitrepo.Hash, refused, err error) {
+// histories are commits of the branch that are to be merged, by what their histories went through.
+type histories struct {
+	all     transitions    // of all together
+	done    []gitrepo.Hash // those that went through all of them
+	behind  []gitrepo.Hash
+	refused error // names one that is left out, because it is not known here what its history went through
+}
+
+// histories sorts old, which may be zero, and heads.
+func (b *branch) histories(old gitrepo.Hash, heads []gitrepo.Hash) (histories, error) {
 	own, err := b.transitions(old)
 	if err != nil {
-		return nil, nil, nil, nil, err
+		return histories{}, err
 	}
-	all = slices.Clone(own)
+	hs := histories{all: slices.Clone(own)}
 	logs := map[gitrepo.Hash]transitions{old: own}
 	for _, h := range heads {
 		log, err := b.transitions(h)
 		if err != nil {
-			return nil, nil, nil, nil, err
+			return histories{}, err
 		}
 		if !slices.Equal(log, own) && (!log.known() || !own.known()) {
-			refused = &Refused{
+			hs.refused = &Refused{
 				What: fmt.Sprintf("the git-annex branch at %s and the one here do not share the same rewritings of history", h),
 				Hint: "run git annex merge, which knows what was forgotten and why",
 			}
 			continue
 		}
 		logs[h] = log
-		all = append(all, log...)
+		hs.all = append(hs.all, log...)
 	}
-	slices.Sort(all)
-	all = slices.Compact(all)
+	slices.Sort(hs.all)
+	hs.all = slices.Compact(hs.all)
 	for h, log := range logs {
 		switch {
 		case h.IsZero():
-		case slices.Equal(log, all):
-			done = append(done, h)
+		case slices.Equal(log, hs.all):
+			hs.done = append(hs.done, h)
 		default:
-			behind = append(behind, h)
+			hs.behind = append(hs.behind, h)
 		}
 	}
-	return all, done, behind, refused, nil
+	return hs, nil
 }
 
 // Superseded says whether the history of the git-annex branch at a commit was rewritten here since (`git annex forget`): what is in it counts when it is
@@ -149,8 +157,8 @@ func (r *Repo) Forgetting(head gitrepo.Hash) (bool, error) {
 	return false, nil
 }
 
-// ForgettingHere says whether git-annex is about to rewrite the history of the branch of this clone.
-func (r *Repo) ForgettingHere() (bool, error) {
+// forgettingHere says whether git-annex is about to rewrite the history of the branch of this clone.
+func (r *Repo) forgettingHere() (bool, error) {
 	st, err := os.Lstat(filepath.Join(r.branch.journal, journalFile(transitionsLog)))
 	if err == nil && time.Since(st.ModTime()) < forgettingPatience {
 		return true, nil
@@ -165,6 +173,26 @@ func (r *Repo) ForgettingHere() (bool, error) {
 	}
 	c, err := r.git.Commit(head)
 	return err == nil && time.Since(c.Committer.When) < forgettingPatience, err
+}
+
+// Follow gives the commit of the git-annex branch. When git-annex has forgotten its history since something was written here, what there is of that history
+// is merged first, and left alone by git-annex then. It is ErrForgetting while git-annex rewrites the branch.
+func (r *Repo) Follow(ctx context.Context) (gitrepo.Hash, error) {
+	if forgetting, err := r.forgettingHere(); err != nil || forgetting {
+		return gitrepo.Hash{}, cmp.Or(err, ErrForgetting)
+	}
+	head, err := r.branch.current()
+	if err != nil {
+		return gitrepo.Hash{}, err
+	}
+	own, err := r.branch.ref(ownRef)
+	if err != nil || own.IsZero() || own == head {
+		return head, err
+	}
+	if old, err := r.Superseded(own); err != nil || !old {
+		return head, err
+	}
+	return r.commit(ctx, func(*edit) error { return nil })
 }
 
 // dropDead takes the lines of dead repositories out of the log at path, as far as git-annex does.

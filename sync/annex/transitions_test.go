@@ -121,6 +121,46 @@ func testForget(t *testing.T) {
 	}
 }
 
+// TestForgetSiblings: git-annex merges the git-annex branches of remotes that it finds here, and brings back what it has forgotten when they have not (seen
+// with both versions), unless they were followed.
+func TestForgetSiblings(t *testing.T) { annextest.Each(t, testForgetSiblings) }
+
+func testForgetSiblings(t *testing.T) {
+	a := newAnnex(t)
+	dir := a.git.Dir()
+	clone := func(name string) *Repo {
+		at := filepath.Join(annextest.TempDir(t), name)
+		run(t, "/", "git", "clone", "-q", dir, at)
+		run(t, at, "git-annex", "init", "-q", name)
+		return openAnnex(t, at)
+	}
+	lost := clone("lost")
+	mergeFrom(t, a, lost)
+	record(t, a, Location{Key: keyOf(t, 1), UUID: lost.UUID(), Present: true})
+	run(t, dir, "git-annex", "dead", "-q", "lost") // which makes a group.log of one line
+	run(t, dir, "git", "update-ref", "refs/remotes/same/git-annex", branchRef)
+	run(t, dir, "git", "fetch", "-q", clone("peer").git.Dir(), "git-annex:refs/remotes/peer/git-annex")
+	run(t, dir, "git", "update-ref", "refs/remotes/gone/git-annex", branchRef)
+	write(t, a, ".git/refs/remotes/gone/git-annex", strings.Repeat("1", 40)+"\n", 0o644)
+	run(t, dir, "git-annex", "forget", "-q", "--force", "--drop-dead")
+	head, err := a.Follow(t.Context())
+	if err != nil || head != mustHead(t, a) {
+		t.Fatalf("Follow: %s, %v", head, err)
+	}
+	if out := run(t, dir, "git", "show", "git-annex:uuid.log"); !strings.Contains(out, "peer") {
+		t.Errorf("uuid.log has lost a line:\n%s", out)
+	}
+	if again, err := a.Follow(t.Context()); err != nil || again != head {
+		t.Errorf("Follow again: %s, %v, not %s", again, err, head)
+	}
+	run(t, dir, "git", "update-ref", "-d", "refs/remotes/gone/git-annex")
+	run(t, dir, "git-annex", "merge", "-q")
+	run(t, dir, "git-annex", "describe", "-q", "here", "this one")
+	if found := mentions(t, a, lost.UUID()); len(found) > 0 {
+		t.Errorf("forgotten lines are back in %q", found)
+	}
+}
+
 // Two that have forgotten at the same time agree; a rewriting of a kind not known here is left to git-annex.
 func TestForgetTwice(t *testing.T) {
 	annextest.Each(t, testForgetTwice)
@@ -181,7 +221,7 @@ func testForgetHalfway(t *testing.T) {
 		if got, err := r.Forgetting(head); err != nil || got != want {
 			t.Errorf("about to be rewritten at %s: %v, %v", head, got, err)
 		}
-		if got, err := r.ForgettingHere(); err != nil || got != here {
+		if got, err := r.forgettingHere(); err != nil || got != here {
 			t.Errorf("about to be rewritten here: %v, %v", got, err)
 		}
 	}
