@@ -29,7 +29,7 @@ type Repo struct {
 	refs    refReader
 
 	updatersMu sync.Mutex
-	updaters   map[string]*child // update-ref children by reflog message
+	updaters   map[string]*updater // by reflog message
 
 	attrs  attributes
 	ignore ignoreRules

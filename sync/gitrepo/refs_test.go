@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -134,6 +135,30 @@ func TestRefsReadersAndWriters(t *testing.T) {
 	if len(c.updaters) > maxUpdaters {
 		t.Errorf("%d processes are kept", len(c.updaters))
 	}
+}
+
+// TestReflogDates: an entry in a reflog says when the reference moved, but for the second that a process is used for.
+func TestReflogDates(t *testing.T) {
+	t.Parallel()
+	c := newClone(t)
+	a := c.make(nil, map[string]string{"f": "a"})
+	b := c.make([]Hash{a}, map[string]string{"f": "b"})
+	move := func(from, to Hash) int64 {
+		t.Helper()
+		before := time.Now().Unix()
+		if err := c.UpdateRefs(t.Context(), []RefUpdate{{"refs/heads/main", to, from}}, "test"); err != nil {
+			t.Fatal(err)
+		}
+		date, err := strconv.ParseInt(c.run("log", "-g", "-1", "--format=%gd", "--date=unix", "main")[len("main@{"):][:10], 10, 64)
+		if err != nil || date < before-1 {
+			t.Errorf("moved at %d, and the reflog says %d, %v", before, date, err)
+		}
+		return date
+	}
+	first := move(Hash{}, a)
+	<-time.After(time.Until(time.Unix(first+2, 0))) // dates are whole seconds
+	move(a, b)
+	move(b, a)
 }
 
 // TestRefsCancelled ends a call that a hook holds up.

@@ -5,11 +5,22 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // maxUpdaters bounds how many update-ref processes are kept: one per reflog message, for the message is given at
 // their start.
 const maxUpdaters = 4
+
+// datedFor is how long an update-ref process is used after its first transaction: git dates all entries that a process
+// makes in reflogs by the first.
+const datedFor = time.Second
+
+// updater is an update-ref process for one reflog message.
+type updater struct {
+	*child
+	first time.Time // when it began its first transaction; zero before that
+}
 
 // RefUpdate moves one reference from Old to New. A zero New deletes; a zero Old says that it must not exist.
 type RefUpdate struct {
@@ -34,7 +45,7 @@ func (r *Repo) UpdateRefs(ctx context.Context, updates []RefUpdate, reason strin
 // It ends with commit or abort.
 type refTransaction struct {
 	r    *Repo
-	c    *child
+	c    *updater
 	done func()
 }
 
@@ -64,6 +75,10 @@ func (r *Repo) beginRefs(ctx context.Context, updates []RefUpdate, reason string
 	if err != nil {
 		r.updatersMu.Unlock()
 		return nil, err
+	}
+	if c.first.IsZero() {
+		c.first = time.Now()
+		time.AfterFunc(datedFor, func() { r.renewUpdater(reason, c) })
 	}
 	t := &refTransaction{r: r, c: c, done: c.bounded(ctx)}
 	err = c.send(req.Bytes())
@@ -137,9 +152,13 @@ func (t *refTransaction) fail() {
 }
 
 // updater returns the process for a reflog message. The caller holds updatersMu.
-func (r *Repo) updater(reason string) (*child, error) {
+func (r *Repo) updater(reason string) (*updater, error) {
 	if c := r.updaters[reason]; c != nil {
-		return c, nil
+		if c.first.IsZero() || time.Since(c.first) < datedFor {
+			return c, nil
+		}
+		delete(r.updaters, reason)
+		c.stop()
 	}
 	if len(r.updaters) >= maxUpdaters {
 		for old, c := range r.updaters {
@@ -148,6 +167,11 @@ func (r *Repo) updater(reason string) (*child, error) {
 			break
 		}
 	}
+	return r.startUpdater(reason)
+}
+
+// startUpdater starts the process for a reflog message. The caller holds updatersMu.
+func (r *Repo) startUpdater(reason string) (*updater, error) {
 	// References become durable when they move: a reference that a crash takes back would let two commits be
 	// made where one was announced.
 	args := []string{"-c", "core.fsync=reference", "-c", "core.warnAmbiguousRefs=false", "update-ref", "--stdin", "-z"}
@@ -159,10 +183,22 @@ func (r *Repo) updater(reason string) (*child, error) {
 		return nil, err
 	}
 	if r.updaters == nil {
-		r.updaters = make(map[string]*child)
+		r.updaters = make(map[string]*updater)
 	}
-	r.updaters[reason] = c
-	return c, nil
+	r.updaters[reason] = &updater{child: c}
+	return r.updaters[reason], nil
+}
+
+// renewUpdater has a process that was used take turns with a new one, so that nobody waits for that to start.
+func (r *Repo) renewUpdater(reason string, used *updater) {
+	r.updatersMu.Lock()
+	defer r.updatersMu.Unlock()
+	if r.updaters[reason] != used {
+		return
+	}
+	delete(r.updaters, reason)
+	used.stop()
+	_, _ = r.startUpdater(reason) // whoever needs it tries again, and is told
 }
 
 // refError tells a lost race from other failures by looking at the references again.
