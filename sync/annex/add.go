@@ -231,9 +231,9 @@ func (r *Repo) unchanged(path string, st gitrepo.Stat, thin bool) (gitrepo.Stat,
 	return now, nil
 }
 
-// lockFile puts a link to its object in the place of a file that is as it was when it was seen with st.
+// lockFile puts a link to its object in the place of a file that is as it was when it was seen with st, and that nobody writes to.
 func (r *Repo) lockFile(ctx context.Context, path string, k Key, st gitrepo.Stat) (Added, error) {
-	return r.placeLink(ctx, path, k, st, func(string) bool { return true })
+	return r.placeLink(ctx, path, k, st, idle)
 }
 
 // placeLink puts a link to the key's object in the place of what was seen at path with st, if same says that it still is that.

@@ -115,15 +115,8 @@ func (r *Repo) unmodified(ctx context.Context, l *Removal, path string, entry gi
 	return here == nil && there == nil && bytes.Equal(ours.Sum(nil), theirs.Sum(nil)), ctx.Err()
 }
 
-// idle says whether nobody writes to a file that was taken out of the work tree.
-func (l *Removal) idle(taken string) bool {
-	f, err := os.Open(taken)
-	if err != nil {
-		return false
-	}
-	defer func() { _ = f.Close() }()
-	return l.lock.is(taken) || !gitrepo.BeingWritten(f) // the lock itself has the object open for writing where it is on the object
-}
+// idle is idle for a file with the content, which the lock itself has open for writing where it is on the object.
+func (l *Removal) idle(taken string) bool { return l.lock.is(taken) || idle(taken) }
 
 // writeTemp makes a file in dir, on disk for certain, whose time is far enough back for git to trust the index about it.
 func writeTemp(dir string, content []byte, mode fs.FileMode) (string, error) {

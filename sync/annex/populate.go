@@ -170,7 +170,7 @@ func (r *Repo) prepare(ctx context.Context, dir string, f Smudged) (p population
 func (r *Repo) populateFile(p population, head gitrepo.Hash) (entry gitrepo.IndexEntry, done bool, err error) {
 	err = r.replace(p.Path, p.tmp, p.st, func(replaced string) bool {
 		content, err := os.ReadFile(replaced)
-		return err == nil && bytes.Equal(content, p.pointer)
+		return err == nil && bytes.Equal(content, p.pointer) && idle(replaced)
 	})
 	if errors.Is(err, gitrepo.ErrChanged) {
 		return entry, false, nil
@@ -282,6 +282,16 @@ func unwritten(name string, st gitrepo.Stat) bool {
 		return false
 	}
 	return sameInode(&now, st) && now.Size == st.Size && now.Mtim.Nano() == st.Mtime
+}
+
+// idle says whether nobody has a file that was taken out of the work tree open for writing. What they would write is lost with the file.
+func idle(taken string) bool {
+	f, err := os.Open(taken)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = f.Close() }()
+	return !gitrepo.BeingWritten(f)
 }
 
 func sameInode(a *unix.Stat_t, b gitrepo.Stat) bool {
