@@ -2,9 +2,9 @@
 // index and the work tree in step with a branch while people run git in the same repository.
 //
 // Objects are read and written in process (go-git's storage below, nothing of its reference, index or work-tree
-// code, which is unsafe beside a running git). References are moved by one long-lived `git update-ref --stdin`,
-// the index is changed by `git update-index` on a private copy that replaces the index under index.lock for a
-// millisecond. Names are raw bytes in Go strings, relative to the top of the work tree, with slashes.
+// code, which is unsafe beside a running git). References are moved by a `git update-ref --stdin` that was started
+// before, the index by a private copy that replaces it under index.lock. Names are raw bytes in Go strings, relative
+// to the top of the work tree, with slashes.
 //
 // The package never forces, resets, stashes or cleans; it never writes a work-tree file whose content it has not
 // proven to be recorded in a commit; it never follows a symbolic link inside the work tree; it writes no
