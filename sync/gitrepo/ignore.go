@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -32,103 +33,159 @@ func (g *ignoreRules) stop() {
 	g.sources = nil
 }
 
-// Ignored reports whether the ignore rules exclude path; dir says that it is a directory. What HEAD has is never
-// ignored, and false is the answer when git cannot tell. Any goroutine may call it.
-func (r *Repo) Ignored(path string, dir bool) bool {
-	ignored, err := r.ignored(context.Background(), path, dir)
-	return err == nil && ignored
-}
-
-func (r *Repo) ignored(ctx context.Context, path string, dir bool) (bool, error) {
-	if r.bare || ValidPath(path) != nil {
-		return false, nil
+// Ignored reports which of the paths the ignore rules exclude; that of a directory ends with a slash. What HEAD has is never ignored, and false is the
+// answer when git cannot tell. Any goroutine may call it.
+func (r *Repo) Ignored(paths ...string) []bool {
+	ctx := context.Background()
+	ignored := make([]bool, len(paths))
+	if r.bare {
+		return ignored
+	}
+	valid := slices.DeleteFunc(slices.Clone(paths), func(p string) bool { return ValidPath(strings.TrimSuffix(p, "/")) != nil })
+	excluded, err := r.excluded(ctx, valid...)
+	if err != nil || len(excluded) == 0 {
+		return ignored
 	}
 	_, head, err := r.Head(ctx)
 	if err != nil {
-		return false, err
+		return ignored
 	}
-	if !head.IsZero() {
-		_, err := r.Entry(head, path)
-		if err == nil {
-			return false, nil
-		}
-		if !errors.Is(err, ErrNotFound) {
-			return false, err
-		}
+	for i, p := range paths {
+		ignored[i] = excluded[p] && !r.has(head, strings.TrimSuffix(p, "/"))
 	}
-	return r.excluded(ctx, path, dir)
+	return ignored
 }
 
-// excluded asks for the rules alone, whatever is tracked.
-func (r *Repo) excluded(ctx context.Context, path string, dir bool) (bool, error) {
+// has reports whether a commit, or the zero hash, has a path; true when that cannot be told.
+func (r *Repo) has(commit Hash, path string) bool {
+	if commit.IsZero() {
+		return false
+	}
+	_, err := r.Entry(commit, path)
+	return !errors.Is(err, ErrNotFound)
+}
+
+// excluded gives those of the paths that the rules exclude, whatever is tracked.
+func (r *Repo) excluded(ctx context.Context, paths ...string) (map[string]bool, error) {
+	if len(paths) == 0 {
+		return nil, nil
+	}
 	g := &r.ignore
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	sources := r.ignoreSources(path)
-	changed, err := false, error(nil)
+	if err := g.ready(r.ignoreSources(paths)); err != nil {
+		return nil, err
+	}
+	excluded := make(map[string]bool)
+	err := g.ask(ctx, paths, excluded)
+	if err == nil || ctx.Err() != nil {
+		return excluded, ctx.Err()
+	}
+	for _, p := range paths { // git ends on some: which?
+		if err := g.ready(r.ignoreSources([]string{p})); err != nil {
+			return nil, err
+		}
+		err := g.ask(ctx, []string{p}, excluded)
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case err == nil:
+		// Nothing that is ours.
+		case strings.Contains(err.Error(), "is beyond a symbolic link"), strings.Contains(err.Error(), "is in submodule"):
+		default:
+			return nil, fmt.Errorf("ignore rules of %q: %w", p, err)
+		}
+	}
+	return excluded, nil
+}
+
+// ready has a child answer by the rules that are in sources now. g.mu is held.
+func (g *ignoreRules) ready(sources []string) (err error) {
+	changed := false
 	if g.sources != nil {
 		if changed, err = g.sources.changed(sources); err != nil {
-			return false, fmt.Errorf("read ignore rules: %w", err)
+			return fmt.Errorf("read ignore rules: %w", err)
 		}
 	}
-	if changed || g.child == nil {
-		g.stop()
-		g.sources = make(watchedFiles)
-		if _, err := g.sources.changed(sources); err != nil {
-			return false, fmt.Errorf("read ignore rules: %w", err)
-		}
-		if g.child, err = g.start(); err != nil {
-			return false, err
-		}
+	if !changed && g.child != nil {
+		return nil
 	}
+	g.stop()
+	g.sources = make(watchedFiles)
+	if _, err := g.sources.changed(sources); err != nil {
+		return fmt.Errorf("read ignore rules: %w", err)
+	}
+	g.child, err = g.start()
+	return err
+}
+
+// ask adds those of the paths to excluded that are. The child has ended when there is an error. g.mu is held.
+func (g *ignoreRules) ask(ctx context.Context, paths []string, excluded map[string]bool) error {
 	defer g.child.bounded(ctx)()
-	if dir {
-		path += "/"
-	}
-	yes, err := g.child.askIgnored(path)
-	if err != nil {
-		// It ends on a path beyond a symbolic link or inside a submodule: nothing that is ours.
-		g.stop()
-		if ctx.Err() != nil {
-			return false, ctx.Err()
+	for len(paths) > 0 {
+		n, err := g.child.askIgnored(paths, excluded)
+		if err != nil {
+			g.stop()
+			return err
 		}
-		if strings.Contains(err.Error(), "is beyond a symbolic link") || strings.Contains(err.Error(), "is in submodule") {
-			return false, nil
-		}
-		return false, fmt.Errorf("ignore rules of %q: %w", path, err)
+		paths = paths[n:]
 	}
-	return yes, nil
+	return nil
 }
 
-// askIgnored asks check-ignore about one path: it answers "source NUL line NUL pattern NUL path NUL".
-func (c *child) askIgnored(path string) (bool, error) {
-	path = "./" + path // a name beginning with a colon is not pathspec magic then
-	if err := c.send([]byte(path + "\x00")); err != nil {
-		return false, err
+// maxAsked is how long a request of many paths may be, in bytes: the least that a pipe takes (PIPE_BUF), so that git never waits for us to
+// read answers while we wait for it to read.
+const maxAsked = 4096
+
+// askIgnored asks check-ignore about as many of the paths as go in one request, at least one: it answers "source NUL line NUL pattern NUL path NUL".
+func (c *child) askIgnored(paths []string, excluded map[string]bool) (asked int, err error) {
+	var request []byte
+	for _, p := range paths {
+		// With ./ a name beginning with a colon is not pathspec magic.
+		if asked > 0 && len(request)+len(p)+len("./\x00") > maxAsked {
+			break
+		}
+		request = append(append(append(request, "./"...), p...), 0)
+		asked++
 	}
-	var f [4]string
-	for i := range f {
-		var err error
-		if f[i], err = c.field(0); err != nil {
-			return false, err
+	if err := c.send(request); err != nil {
+		return 0, err
+	}
+	for _, p := range paths[:asked] {
+		var f [4]string
+		for i := range f {
+			if f[i], err = c.field(0); err != nil {
+				return 0, err
+			}
+		}
+		if f[3] != "./"+p {
+			return 0, c.failed(fmt.Errorf("%w: answered about %q", ErrMalformed, f[3]))
+		}
+		if f[2] != "" && f[2][0] != '!' {
+			excluded[p] = true
 		}
 	}
-	if f[3] != path {
-		return false, c.failed(fmt.Errorf("%w: answered about %q", ErrMalformed, f[3]))
-	}
-	return f[2] != "" && f[2][0] != '!', nil
+	return asked, nil
 }
 
-// ignoreSources lists the files whose rules apply to path.
-func (r *Repo) ignoreSources(path string) []string {
+// ignoreSources lists the files whose rules apply to paths.
+func (r *Repo) ignoreSources(paths []string) []string {
 	files := []string{
 		filepath.Join(r.gitDir, "info", "exclude"),
 		r.personal("core.excludesfile", "ignore"),
 		filepath.Join(r.dir, ".gitignore"),
 	}
-	for i, c := range path {
-		if c == '/' {
-			files = append(files, filepath.Join(r.dir, filepath.FromSlash(path[:i]), ".gitignore"))
+	listed := make(map[string]bool)
+	for _, p := range paths {
+		for i := len(p) - 1; i >= 0; i-- {
+			if p[i] != '/' {
+				continue
+			}
+			if listed[p[:i]] { // and all above
+				break
+			}
+			listed[p[:i]] = true
+			files = append(files, filepath.Join(r.dir, filepath.FromSlash(p[:i]), ".gitignore"))
 		}
 	}
 	return files

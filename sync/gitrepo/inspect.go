@@ -101,11 +101,11 @@ func (c *checkout) inspect(ctx context.Context, s *step) error {
 func (c *checkout) inTheWay(ctx context.Context, path string, untracked bool) error {
 	if untracked {
 		if _, staged := c.index.find(path); !staged {
-			ignored, err := c.r.excluded(ctx, path, false)
+			ignored, err := c.r.excluded(ctx, path)
 			if err != nil {
 				return err
 			}
-			if ignored {
+			if ignored[path] {
 				c.blocked(path)
 				return nil
 			}

@@ -2,6 +2,7 @@ package gitrepo
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -155,10 +156,24 @@ func TestIgnored(t *testing.T) {
 	c.run("add", "-f", "tracked.o")
 	c.run("commit", "-q", "-m", "x")
 	c.ok(os.Symlink(".", c.path("link")))
-	check := func(path string, dir, want bool) {
+	var all []string
+	want := make(map[string]bool)
+	check := func(path string, dir, ignored bool) {
 		t.Helper()
-		if got := c.Ignored(path, dir); got != want {
-			t.Errorf("Ignored(%q, %v) = %v", path, dir, got)
+		if dir {
+			path += "/"
+		}
+		if got := c.Ignored(path); len(got) != 1 || got[0] != ignored {
+			t.Errorf("Ignored(%q) = %v", path, got)
+		}
+		all, want[path] = append(all, path), ignored
+	}
+	together := func() {
+		t.Helper()
+		for i, got := range c.Ignored(all...) {
+			if got != want[all[i]] {
+				t.Errorf("among others, Ignored(%q) = %v", all[i], got)
+			}
 		}
 	}
 	check("a.o", false, true)
@@ -176,6 +191,12 @@ func TestIgnored(t *testing.T) {
 	check("\xff.o", false, true)
 	check("link/a", false, false)
 	check("x.o", false, true)
+	check("../x.o", false, false)
+	for i := range 1000 {
+		all = append(all, fmt.Sprintf("many/%d.o", i))
+		want[all[len(all)-1]] = true
+	}
+	together()
 	// Rules that change are seen at once, wherever they are.
 	c.write(".gitignore", "*.p\n")
 	check("x.o", false, false)

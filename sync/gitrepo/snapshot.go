@@ -107,9 +107,10 @@ type snapshot struct {
 	fileMode bool
 	symlinks bool
 
-	seen  map[string]bool
-	files []Candidate // what has to be read
-	res   *SnapshotResult
+	seen      map[string]bool
+	files     []Candidate // what has to be read
+	untracked []string    // those of files that may be ignored
+	res       *SnapshotResult
 }
 
 func (s *snapshot) skip(path string, err error) {
@@ -210,7 +211,7 @@ func (s *snapshot) lookDir(ctx context.Context, dir string, base Entry) error {
 			return nil
 		}
 		if !base.isDir() {
-			if ignored, err := s.r.excluded(ctx, dir, true); ignored || err != nil {
+			if ignored, err := s.r.excluded(ctx, prefix); len(ignored) > 0 || err != nil {
 				return err
 			}
 			if err := s.removed(dir, base); err != nil {
@@ -257,9 +258,7 @@ func (s *snapshot) lookFile(ctx context.Context, path string, st Stat, base Entr
 		return nil
 	}
 	if base.IsZero() && !staged {
-		if ignored, err := s.r.excluded(ctx, path, false); ignored || err != nil {
-			return err
-		}
+		s.untracked = append(s.untracked, path)
 	}
 	if !named && staged && s.index.entry(it) == base && s.index.same(it, st) {
 		s.res.Index = append(s.res.Index, IndexEntry{Path: path, Entry: base, Stat: st})
@@ -271,6 +270,11 @@ func (s *snapshot) lookFile(ctx context.Context, path string, st Stat, base Entr
 
 // record reads the candidates and makes objects of them.
 func (s *snapshot) record(ctx context.Context) error {
+	ignored, err := s.r.excluded(ctx, s.untracked...)
+	if err != nil {
+		return err
+	}
+	s.files = slices.DeleteFunc(s.files, func(c Candidate) bool { return ignored[c.Path] })
 	var regular []string
 	for _, c := range s.files {
 		if c.Stat.IsRegular() {

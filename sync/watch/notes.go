@@ -116,7 +116,7 @@ func (w *Watcher) comeUp(p string, now time.Time) (dir bool) {
 	if w.tree.dirs[p] != nil {
 		w.goneAway(p, now)
 	}
-	w.touchUnlessIgnored(p, now)
+	w.touchUnlessIgnored(now, p)
 	return false
 }
 
@@ -127,7 +127,7 @@ func (w *Watcher) stirred(p string, now time.Time) {
 		return
 	}
 	if w.tree.dirs[p] == nil {
-		w.touchUnlessIgnored(p, now)
+		w.touchUnlessIgnored(now, p)
 		return
 	}
 	if err := readable(w.tree.abs(p)); err != nil && !isGone(err) {
@@ -138,15 +138,26 @@ func (w *Watcher) stirred(p string, now time.Time) {
 
 // add watches the directory p and everything below it; what is in it counts as changed.
 func (w *Watcher) add(p string, now time.Time) {
-	for _, file := range w.tree.add(p) {
-		w.touchUnlessIgnored(file, now)
-	}
+	w.touchUnlessIgnored(now, w.tree.add(p)...)
 	w.tellLost()
 	w.tellLimit(now)
 }
 
-func (w *Watcher) touchUnlessIgnored(p string, now time.Time) {
-	if w.machine.waiting(p) || !w.isIgnored(p, false) {
-		w.machine.touch(p, changed, now)
+func (w *Watcher) touchUnlessIgnored(now time.Time, paths ...string) {
+	var asked []string
+	for _, p := range paths {
+		if w.machine.waiting(p) || w.options.Ignored == nil {
+			w.machine.touch(p, changed, now)
+		} else {
+			asked = append(asked, p)
+		}
+	}
+	if len(asked) == 0 {
+		return
+	}
+	for i, ignored := range w.options.Ignored(asked...) {
+		if !ignored {
+			w.machine.touch(asked[i], changed, now)
+		}
 	}
 }

@@ -26,7 +26,16 @@ var refsTiming = timing{
 // refs/**, packed-refs, MERGE_HEAD and its kin, rebase-*, sequencer, config, info/*. Lock files and the index are left
 // out. Its events are of Kind Refs (paths relative to gitDir, coalesced for about 5 ms), Rescan, Lost and Limited.
 func NewRefs(gitDir string, log *slog.Logger) (*Watcher, error) {
-	return newWatcher(Options{Root: gitDir, Ignored: isNoRef, Log: log}, Refs, "HEAD", false, refsTiming)
+	return newWatcher(Options{Root: gitDir, Ignored: areNoRefs, Log: log}, Refs, "HEAD", false, refsTiming)
+}
+
+func areNoRefs(paths ...string) []bool {
+	no := make([]bool, len(paths))
+	for i, p := range paths {
+		p, dir := strings.CutSuffix(p, "/")
+		no[i] = isNoRef(p, dir)
+	}
+	return no
 }
 
 // isNoRef reports whether a path in the git directory says nothing about references or unfinished operations. The names

@@ -24,7 +24,7 @@ const gitEntry = ".git"
 // tree knows the directories of the work tree and holds their watches. Only Run's goroutine touches it.
 type tree struct {
 	root      string
-	ignored   func(path string, dir bool) bool
+	ignored   func(paths ...string) []bool
 	nesting   bool      // a directory with gitEntry in it is another repository
 	notifier  *notifier // nil when there was none left
 	dirs      map[string]*dir
@@ -162,7 +162,7 @@ func (t *tree) add(top string) []string {
 			case t.nesting && e.Name() == gitEntry:
 			case !e.IsDir():
 				files = append(files, child)
-			case t.ignored == nil || !t.ignored(child, true):
+			case t.ignored == nil || !t.ignored(child + "/")[0]:
 				queue = append(queue, child)
 			}
 		}

@@ -14,10 +14,10 @@ import (
 type Options struct {
 	// Root is the absolute path of the work tree. Symbolic links in it are resolved once, by New.
 	Root string
-	// Ignored reports whether a path (relative, with slashes) is none of our business; an ignored directory is not watched
-	// and so must not contain tracked files. It is called from Run's goroutine only, must not block for long, and may be
-	// nil. After its rules changed, call Reconsider.
-	Ignored func(path string, dir bool) bool
+	// Ignored reports which paths (relative, with slashes; that of a directory ends with one) are none of our business; an
+	// ignored directory is not watched and so must not contain tracked files. It is called from Run's goroutine only, must
+	// not block for long, and may be nil. After its rules changed, call Reconsider.
+	Ignored func(paths ...string) []bool
 	// Log receives what an engineer wants to know; nil discards it.
 	Log *slog.Logger
 }
@@ -269,7 +269,13 @@ func (w *Watcher) reconsider(dir string, now time.Time) {
 }
 
 func (w *Watcher) isIgnored(p string, dir bool) bool {
-	return p != "" && w.options.Ignored != nil && w.options.Ignored(p, dir)
+	if p == "" || w.options.Ignored == nil {
+		return false
+	}
+	if dir {
+		p += "/"
+	}
+	return w.options.Ignored(p)[0]
 }
 
 func (w *Watcher) isBelowIgnored(p string) bool {

@@ -274,8 +274,12 @@ func TestIgnored(t *testing.T) {
 	write(t, root, "out/a/f", "")
 	var all atomic.Bool
 	all.Store(true)
-	r := record(t, Options{Root: root, Ignored: func(p string, dir bool) bool {
-		return all.Load() && (dir && filepath.Base(p) == "out" || strings.HasSuffix(p, ".o"))
+	r := record(t, Options{Root: root, Ignored: func(paths ...string) []bool {
+		ignored := make([]bool, len(paths))
+		for i, p := range paths {
+			ignored[i] = all.Load() && (strings.HasSuffix("/"+p, "/out/") || strings.HasSuffix(p, ".o"))
+		}
+		return ignored
 	}})
 	write(t, root, "out/a/g", "")
 	write(t, root, "out/b/c/f", "")
@@ -459,12 +463,12 @@ func TestOverflowIsARescan(t *testing.T) {
 	root := t.TempDir()
 	stuck, release := make(chan struct{}), make(chan struct{})
 	var once atomic.Bool
-	r := record(t, Options{Root: root, Ignored: func(p string, _ bool) bool {
-		if p == "stuck" && once.CompareAndSwap(false, true) {
+	r := record(t, Options{Root: root, Ignored: func(paths ...string) []bool {
+		if slices.Contains(paths, "stuck") && once.CompareAndSwap(false, true) {
 			close(stuck)
 			<-release
 		}
-		return false
+		return make([]bool, len(paths))
 	}})
 	write(t, root, "stuck", "")
 	<-stuck
