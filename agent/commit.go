@@ -217,10 +217,10 @@ func (c *clone) commit(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read work tree: %w", err)
 	}
-	if err := c.undisturbed(ctx, index); err != nil {
+	if err := c.holdStaged(&snap); err != nil {
 		return err
 	}
-	if err := c.holdStaged(&snap); err != nil {
+	if err := c.undisturbed(ctx, index); err != nil { // last, for the person's git may have gone to another branch and back
 		return err
 	}
 	c.holdReplaced(&snap)
