@@ -124,8 +124,6 @@ func (c *clone) movedUnder(ctx context.Context, branch string, head gitrepo.Hash
 	if now, at, err := c.git.Head(ctx); err != nil || now != branch || at != head {
 		return head, cmp.Or(err, fmt.Errorf("wait for git: %w", gitrepo.ErrRefMoved))
 	}
-	c.side.moved = false
-	delete(c.side.steps, branch)
 	var paths []string
 	for _, h := range had {
 		changes, err := c.git.Diff(h, head)
@@ -136,21 +134,28 @@ func (c *clone) movedUnder(ctx context.Context, branch string, head gitrepo.Hash
 	}
 	slices.Sort(paths)
 	paths = slices.Compact(paths)
+	out := head // the one that is checked out
 	for _, h := range slices.Backward(had) {
 		if h.IsZero() {
 			continue
 		}
-		if same, err := c.git.IndexHolds(h, paths); err != nil || same && h == head {
+		same, err := c.git.IndexHolds(h, paths)
+		if err != nil {
 			return head, err
-		} else if !same {
-			continue
 		}
-		update := gitrepo.RefUpdate{Name: branch, New: h, Old: head}
+		if same {
+			out = h
+			break
+		}
+	}
+	if out != head {
+		update := gitrepo.RefUpdate{Name: branch, New: out, Old: head}
 		if err := c.git.UpdateRefs(ctx, []gitrepo.RefUpdate{update}, "arbor: checked out meanwhile"); err != nil {
 			return head, fmt.Errorf("move %s: %w", branch, err)
 		}
 		c.peers.arrived(branch, head, "")
-		return h, nil
 	}
-	return head, nil
+	delete(c.side.steps, branch)
+	c.side.moved = false
+	return out, nil
 }
