@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/git-arbor/arbor/sync/gitrepo"
 	"github.com/git-arbor/arbor/xmpp/signal"
@@ -92,27 +93,44 @@ func (c *clone) checkedOut(ctx context.Context, ref string) bool {
 // step is the way of a branch from one commit to another.
 type step struct{ from, to gitrepo.Hash }
 
-// maxSteps is how many commits a branch is remembered to have had.
-const maxSteps = 64
+// steps are the commits that a branch has had, and between which we moved it while it was not checked out.
+type steps struct {
+	had  []gitrepo.Hash // the newest last
+	seen time.Time      // when it was checked out with the newest; zero when it has moved since
+}
+
+const (
+	maxSteps = 64 // how many commits a branch is remembered to have had
+	// stepsKept is how long they are remembered after the branch was seen checked out: git may have begun another check-out before, for it reads the
+	// branch before it locks the index.
+	stepsKept = 10 * time.Second
+)
 
 // stepped notes that we moved a branch that is not checked out.
 func (c *clone) stepped(ref string, s step) {
-	had := c.side.steps[ref]
-	if len(had) == 0 || had[len(had)-1] != s.from {
+	had := c.stepsOf(ref, s.from)
+	if len(had) == 0 {
 		had = []gitrepo.Hash{s.from}
 	}
 	had = append(had, s.to)
-	c.side.steps[ref] = had[max(0, len(had)-maxSteps):]
+	c.side.steps[ref] = steps{had: had[max(0, len(had)-maxSteps):]}
+}
+
+// stepsOf gives the commits that a branch, which now has head, is remembered to have had; none when somebody else has moved it since.
+func (c *clone) stepsOf(ref string, head gitrepo.Hash) []gitrepo.Hash {
+	s := c.side.steps[ref]
+	if len(s.had) == 0 || s.had[len(s.had)-1] != head || !s.seen.IsZero() && time.Since(s.seen) > stepsKept {
+		delete(c.side.steps, ref)
+		return nil
+	}
+	return s.had
 }
 
 // movedUnder takes back our steps with a branch that we made while the person's git was checking the branch out: then
-// index and files are those of a commit before. It returns the commit that the branch has now. The person's git, which may be
-// on its way to the next branch and back, must not begin another check-out of this one meanwhile: that would be of the commit
-// that is taken back.
+// index and files are those of another commit that it had. It returns the commit that the branch has now.
 func (c *clone) movedUnder(ctx context.Context, branch string, head gitrepo.Hash) (gitrepo.Hash, error) {
-	had := c.side.steps[branch]
-	if len(had) == 0 || had[len(had)-1] != head {
-		delete(c.side.steps, branch)
+	had := c.stepsOf(branch, head)
+	if len(had) == 0 {
 		return head, nil
 	}
 	c.side.moved = true // until this is done
@@ -124,8 +142,39 @@ func (c *clone) movedUnder(ctx context.Context, branch string, head gitrepo.Hash
 	if now, at, err := c.git.Head(ctx); err != nil || now != branch || at != head {
 		return head, cmp.Or(err, fmt.Errorf("wait for git: %w", gitrepo.ErrRefMoved))
 	}
+	out, err := c.indexOf(had)
+	if err != nil {
+		return head, err
+	}
+	if out != head {
+		update := gitrepo.RefUpdate{Name: branch, New: out, Old: head}
+		if err := c.git.UpdateRefs(ctx, []gitrepo.RefUpdate{update}, "arbor: checked out meanwhile"); err != nil {
+			return head, fmt.Errorf("move %s: %w", branch, err)
+		}
+		c.peers.arrived(branch, head, "")
+		had = append(had, out)
+	}
+	c.side.steps[branch] = steps{had, time.Now()}
+	c.side.moved = false
+	return out, nil
+}
+
+// indexOf tells which of the commits the index is that of. It is the last of them when that cannot be told: a person has staged other things.
+func (c *clone) indexOf(commits []gitrepo.Hash) (gitrepo.Hash, error) {
+	head := commits[len(commits)-1]
+	for _, h := range slices.Backward(commits) {
+		if h.IsZero() {
+			continue
+		}
+		if is, err := c.git.IndexIs(h); is || err != nil {
+			return h, err
+		}
+	}
+	if wait, err := c.headPending(head); wait > 0 || err != nil { // git may be about to leave the branch, with the index of another
+		return head, cmp.Or(err, fmt.Errorf("wait for git: %w", gitrepo.ErrRefMoved))
+	}
 	var paths []string
-	for _, h := range had {
+	for _, h := range commits {
 		changes, err := c.git.Diff(h, head)
 		if err != nil {
 			return head, fmt.Errorf("compare commits: %w", err)
@@ -134,28 +183,13 @@ func (c *clone) movedUnder(ctx context.Context, branch string, head gitrepo.Hash
 	}
 	slices.Sort(paths)
 	paths = slices.Compact(paths)
-	out := head // the one that is checked out
-	for _, h := range slices.Backward(had) {
+	for _, h := range slices.Backward(commits) {
 		if h.IsZero() {
 			continue
 		}
-		same, err := c.git.IndexHolds(h, paths)
-		if err != nil {
-			return head, err
-		}
-		if same {
-			out = h
-			break
+		if holds, err := c.git.IndexHolds(h, paths); holds || err != nil {
+			return h, err
 		}
 	}
-	if out != head {
-		update := gitrepo.RefUpdate{Name: branch, New: out, Old: head}
-		if err := c.git.UpdateRefs(ctx, []gitrepo.RefUpdate{update}, "arbor: checked out meanwhile"); err != nil {
-			return head, fmt.Errorf("move %s: %w", branch, err)
-		}
-		c.peers.arrived(branch, head, "")
-	}
-	delete(c.side.steps, branch)
-	c.side.moved = false
-	return out, nil
+	return head, nil
 }

@@ -56,8 +56,8 @@ func sameIndex(a, b fs.FileInfo) bool {
 	return os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
 }
 
-// headPending returns for how long we have to wait for HEAD to follow the index.
-func (c *clone) headPending() (time.Duration, error) {
+// headPending returns for how long we have to wait for HEAD, which is at this commit, to follow the index.
+func (c *clone) headPending(head gitrepo.Hash) (time.Duration, error) {
 	touched, err := c.git.IndexTouched()
 	if err != nil {
 		return 0, err
@@ -66,7 +66,7 @@ func (c *clone) headPending() (time.Duration, error) {
 	if age < 0 || age >= stagedPause { // the clock may have been set back
 		return 0, nil
 	}
-	followed, err := c.git.IndexIs(c.side.head)
+	followed, err := c.git.IndexIs(head)
 	if followed || err != nil {
 		return 0, err
 	}
@@ -84,7 +84,7 @@ func (c *clone) lockWorkTree(ctx context.Context) (*gitrepo.IndexLock, error) {
 	if err != nil {
 		return nil, err
 	}
-	wait, err := c.headPending()
+	wait, err := c.headPending(c.side.head)
 	if err == nil && wait <= 0 && sameIndex(before, c.indexStamp()) {
 		return lock, nil
 	}
@@ -98,7 +98,7 @@ func (c *clone) holdStaged(snap *gitrepo.SnapshotResult) error {
 	if len(snap.Staged) == 0 {
 		return nil
 	}
-	wait, err := c.headPending()
+	wait, err := c.headPending(c.side.head)
 	if wait <= 0 || err != nil {
 		return err
 	}

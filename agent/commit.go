@@ -21,7 +21,7 @@ type person struct {
 	begun      bool                          // a move of the branch may have been begun and not ended
 	resume     gitrepo.Hash                  // the commit whose files were being written when the agent died
 	halfway    step                          // of a check-out that has written files while the branch has not moved
-	steps      map[string][]gitrepo.Hash     // the commits that we moved each branch over while it was not checked out
+	steps      map[string]steps              // the commits that we moved each branch over while it was not checked out
 	synced     map[string]gitrepo.Hash       // git-annex's copies of branches that were looked at
 	branch     string                        // full name of the branch HEAD points to; "" when detached
 	head       gitrepo.Hash                  // its commit; zero while unborn
@@ -48,7 +48,7 @@ type person struct {
 func newPerson() person {
 	return person{
 		fresh: true, begun: true, audit: true, moved: true,
-		branches: make(map[string]gitrepo.Hash), steps: make(map[string][]gitrepo.Hash), synced: make(map[string]gitrepo.Hash),
+		branches: make(map[string]gitrepo.Hash), steps: make(map[string]steps), synced: make(map[string]gitrepo.Hash),
 		pending: make(map[string]bool), settling: make(map[string]bool), staged: make(map[string]bool),
 		vanished: make(map[string]bool),
 		audited:  make(map[string]bool), unread: make(map[string]int),
@@ -261,7 +261,7 @@ func (c *clone) commit(ctx context.Context) error {
 	if pack != nil {
 		c.announceWith(ctx, pack, c.side.branch, old, head, added)
 	}
-	if err := c.moveTo(ctx, c.git, head, snap.Index, "commit"); err != nil {
+	if err := c.moveTo(ctx, c.git, gitrepo.Advance{New: head, Index: snap.Index, Held: snap.Held, Reason: "commit"}); err != nil {
 		// The person moved the branch. What we announced is brought together with that, or is from now on like a commit of a
 		// peer; the files are looked at again, against the new head.
 		c.side.begun = true
@@ -312,18 +312,18 @@ type advancer interface {
 	Advance(ctx context.Context, a gitrepo.Advance) error
 }
 
-// moveTo makes head the commit of the branch that is checked out, together with the index.
-func (c *clone) moveTo(ctx context.Context, git advancer, head gitrepo.Hash, index []gitrepo.IndexEntry, reason string) error {
-	err := git.Advance(ctx, gitrepo.Advance{Ref: c.side.branch, Old: c.side.head, New: head, Index: index, Reason: "arbor: " + reason})
-	if err != nil {
+// moveTo makes a.New the commit of the branch that is checked out, together with the index.
+func (c *clone) moveTo(ctx context.Context, git advancer, a gitrepo.Advance) error {
+	a.Ref, a.Old, a.Reason = c.side.branch, c.side.head, "arbor: "+a.Reason
+	if err := git.Advance(ctx, a); err != nil {
 		c.side.moved = true
 		return fmt.Errorf("move %s: %w", c.side.branch, err)
 	}
 	c.forgetIntent()
-	c.remember(index)
-	c.noteVariants(index)
-	c.log.Debug("moved", "ref", c.side.branch, "commit", head)
-	c.side.head = head
+	c.remember(a.Index)
+	c.noteVariants(a.Index)
+	c.log.Debug("moved", "ref", c.side.branch, "commit", a.New)
+	c.side.head = a.New
 	c.side.changed = time.Now()
 	c.agenda.in(taskPublish, publishDelay)
 	return nil

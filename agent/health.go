@@ -25,6 +25,7 @@ const (
 	laggingDelay = 2 * time.Second
 	saveDelay    = 5 * time.Second
 	mergePause   = 25 * time.Millisecond
+	movedDelay   = 5 * time.Millisecond // git needs it to move HEAD after the index
 	retryDelay   = 100 * time.Millisecond
 	showDelay    = 500 * time.Millisecond
 )
@@ -122,7 +123,7 @@ func (c *clone) settle(err error) {
 		c.warnText(h.code, h.text, h.hint)
 		return
 	case errors.Is(err, gitrepo.ErrRefMoved):
-		c.agenda.in(taskRetry, 0) // the person was faster; the next cycle sees it
+		c.agenda.in(taskRetry, movedDelay) // the person was faster; the next cycle sees it
 		return
 	}
 	c.condition.failures++

@@ -118,7 +118,7 @@ func (c *clone) checkOut(ctx context.Context, target gitrepo.Hash, from string) 
 		ch.Paths = append(ch.Paths, e.Path)
 	}
 	c.hook("before", ch)
-	if err := c.moveTo(ctx, lock, target, out.Index, "from "+from); err != nil {
+	if err := c.moveTo(ctx, lock, gitrepo.Advance{New: target, Index: out.Index, Reason: "from " + from}); err != nil {
 		return false, err
 	}
 	c.side.halfway = step{}

@@ -45,12 +45,32 @@ func (c *clone) refreshEntries(ctx context.Context, entries []gitrepo.IndexEntry
 	for _, e := range entries {
 		c.side.unwritten[e.Path] = e
 	}
+	if len(c.side.unwritten) == 0 {
+		return nil
+	}
+	// The index must be that of HEAD, also when it is written: entries of ours would stay in that of another branch.
+	before := c.indexStamp()
+	held, err := c.git.IndexState()
+	if err != nil {
+		return fmt.Errorf("refresh index: %w", err)
+	}
+	wait, err := c.headPending(c.side.head)
+	if err == nil {
+		err = c.undisturbed(ctx, before)
+	}
+	if err != nil {
+		return err
+	}
+	if wait > 0 {
+		c.agenda.in(taskRetry, wait)
+		return nil
+	}
 	maps.DeleteFunc(c.side.unwritten, func(_ string, e gitrepo.IndexEntry) bool { return !c.asHead(e) })
 	if len(c.side.unwritten) == 0 {
 		return nil
 	}
-	err := c.git.Advance(ctx, gitrepo.Advance{
-		Ref: c.side.branch, Old: c.side.head, New: c.side.head, Index: slices.Collect(maps.Values(c.side.unwritten)),
+	err = c.git.Advance(ctx, gitrepo.Advance{
+		Ref: c.side.branch, Old: c.side.head, New: c.side.head, Index: slices.Collect(maps.Values(c.side.unwritten)), Held: held,
 	})
 	if err != nil {
 		c.side.moved = true

@@ -24,12 +24,13 @@ type Advance struct {
 	Ref      string // full name; the branch HEAD points to when Index is not empty
 	Old, New Hash
 	Index    []IndexEntry
-	Reason   string // for the reflog
+	Held     IndexState // what the index must hold before, unless it is zero
+	Reason   string     // for the reflog
 }
 
 // Advance moves the branch and the index entries together, keeping all else that is staged. The objects written so far
-// are made durable first. ErrRefMoved when Ref (or HEAD) is not as expected, ErrIndexLocked when another process keeps
-// the index.
+// are made durable first. ErrRefMoved when Ref, HEAD or what the index holds is not as expected, ErrIndexLocked when
+// another process keeps the index.
 //
 // The new index is made beside the old one, becomes index.lock by link(2), and takes the index's place only when that is
 // still the one it was made from. The reference is locked and verified before that and moves after it. A crash in
@@ -90,7 +91,7 @@ func (r *Repo) tryAdvance(ctx context.Context, a Advance) (done bool, err error)
 	}
 	private := r.ownPath("index")
 	defer os.Remove(private)
-	if err := r.prepareIndex(ctx, private, a.Index); err != nil {
+	if err := r.prepareIndex(ctx, private, a); err != nil {
 		return false, err
 	}
 	release, err := takeLock(ctx, private, path+".lock")
@@ -161,7 +162,16 @@ func versionOf(path string) (v indexVersion, err error) {
 }
 
 // prepareIndex makes a private copy of the index with the entries changed, durable.
-func (r *Repo) prepareIndex(ctx context.Context, private string, entries []IndexEntry) error {
+func (r *Repo) prepareIndex(ctx context.Context, private string, a Advance) error {
+	if a.Held.idx != nil {
+		now, err := r.readIndex()
+		if err == nil && !a.Held.is(now) {
+			err = fmt.Errorf("%w: somebody has staged something", ErrRefMoved)
+		}
+		if err != nil {
+			return fmt.Errorf("prepare index: %w", err)
+		}
+	}
 	data, mtime, err := readIndexFile(filepath.Join(r.gitDir, "index"))
 	if err != nil {
 		return fmt.Errorf("prepare index: %w", err)
@@ -171,9 +181,9 @@ func (r *Repo) prepareIndex(ctx context.Context, private string, entries []Index
 		return err
 	}
 	defer tree.close()
-	edited, err := editIndex(data, mtime, entries, tree.lstat)
+	edited, err := editIndex(data, mtime, a.Index, tree.lstat)
 	if errors.Is(err, errIndexForGit) {
-		edited, err = r.editIndexByGit(ctx, private, entries)
+		edited, err = r.editIndexByGit(ctx, private, a.Index)
 	}
 	if err != nil {
 		return fmt.Errorf("prepare index: %w", err)
@@ -181,7 +191,7 @@ func (r *Repo) prepareIndex(ctx context.Context, private string, entries []Index
 	if err := writeFresh(private, edited); err != nil {
 		return fmt.Errorf("prepare index: %w", err)
 	}
-	return outdate(private, entries)
+	return outdate(private, a.Index)
 }
 
 // readIndexFile returns the index and when it was written; nil when there is none.

@@ -127,6 +127,40 @@ func TestAdvanceRefuses(t *testing.T) {
 }
 
 // TestAdvanceRecovers kills an Advance between taking index.lock and releasing it.
+// TestAdvanceHeld: what somebody has staged since the index was looked at keeps Advance from changing it; what git has learnt of the files' stat does not.
+func TestAdvanceHeld(t *testing.T) {
+	c := newClone(t)
+	c.write("a", "a\n")
+	first := c.commit("")
+	second := c.make([]Hash{first}, map[string]string{"a": "b\n"})
+	entry, err := c.Entry(second, "a")
+	c.ok(err)
+	held, err := c.IndexState()
+	c.ok(err)
+	advance := func(from, to Hash) error {
+		return c.Advance(t.Context(), Advance{Ref: "refs/heads/main", Old: from, New: to, Index: []IndexEntry{{Path: "a", Entry: entry}}, Held: held})
+	}
+
+	c.write("other", "other\n")
+	c.run("add", "other")
+	before := c.run("ls-files", "--stage")
+	if err := advance(first, second); !errors.Is(err, ErrRefMoved) {
+		t.Errorf("Advance with another index: %v", err)
+	}
+	if head, err := c.Ref("refs/heads/main"); head != first || err != nil || c.run("ls-files", "--stage") != before {
+		t.Errorf("it changed something: the branch is at %s, %v, the index\n%s", head, err, c.run("ls-files", "--stage"))
+	}
+	c.run("rm", "-q", "--cached", "other")
+	c.ok(os.Chtimes(c.path("a"), time.Unix(1, 0), time.Unix(1, 0)))
+	c.run("update-index", "--refresh")
+	if now, err := c.IndexState(); err != nil || now == held {
+		t.Fatalf("git has not written the index: %v", err)
+	}
+	if err := advance(first, second); err != nil {
+		t.Errorf("Advance after git looked at the files: %v", err)
+	}
+}
+
 func TestAdvanceRecovers(t *testing.T) {
 	c := newClone(t)
 	c.write("a", "1\n")

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 	"sync"
@@ -252,6 +253,23 @@ func (r *Repo) Staged(path string) (Entry, error) {
 		return Entry{}, nil
 	}
 	return x.entry(it), nil
+}
+
+// IndexState is what an index holds, whatever it knows of the stat of files.
+type IndexState struct{ idx *index }
+
+// IndexState gives what the index holds. Any goroutine may call it.
+func (r *Repo) IndexState() (IndexState, error) {
+	x, err := r.readIndex()
+	return IndexState{x}, err
+}
+
+// is reports whether the index of now holds the same.
+func (s IndexState) is(now *index) bool {
+	return s.idx == now || slices.EqualFunc(s.idx.items, now.items, func(a, b indexItem) bool {
+		return a.path == b.path && (a.flags^b.flags)&flagStage == 0 && (a.xflags^b.xflags)&flagIntentToAdd == 0 &&
+			s.idx.entry(a) == now.entry(b)
+	})
 }
 
 // IndexIs reports whether git has noted that the index has exactly the files of a commit. When it has not noted it, or

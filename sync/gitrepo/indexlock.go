@@ -74,7 +74,7 @@ func (l *IndexLock) Advance(ctx context.Context, a Advance) error {
 func (l *IndexLock) advance(ctx context.Context, a Advance) error {
 	next := l.r.ownPath("index.next")
 	defer os.Remove(next)
-	if err := l.r.prepareIndex(ctx, next, a.Index); err != nil {
+	if err := l.r.prepareIndex(ctx, next, a); err != nil {
 		return err
 	}
 	return l.r.swapIndex(ctx, a, next)

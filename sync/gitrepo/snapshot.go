@@ -40,6 +40,7 @@ type Taken struct {
 type SnapshotResult struct {
 	Changes []Change     // differences to base, sorted by path, for NewCommit
 	Index   []IndexEntry // all paths looked at, also unchanged ones, with their stat, for Advance and Known
+	Held    IndexState   // what the index held before anything was looked at
 	Staged  []string     // of Changes, those that the index holds already just so: git is at work, or a person has added them
 	Stale   []string     // unchanged, but git takes them for changed without a look: the index has another size (a filter put content in the place of a pointer)
 	Skipped []string     // changed or unreadable while being read: try again
@@ -71,6 +72,7 @@ func (r *Repo) Snapshot(ctx context.Context, base Hash, paths []string, large La
 	if s.index, err = r.readIndex(); err != nil {
 		return res, err
 	}
+	res.Held = IndexState{s.index}
 	for _, p := range paths {
 		if err := s.visit(ctx, p); err != nil {
 			return res, fmt.Errorf("snapshot %q: %w", p, err)
