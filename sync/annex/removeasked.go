@@ -73,7 +73,7 @@ func (r *Repo) removeAsked(ctx context.Context, k Key, client string, inTime fun
 	if err != nil {
 		return err
 	}
-	if len(index) > 0 && branch != "" {
+	if len(index) > 0 {
 		// Where somebody moves the branch meanwhile, git looks at the files anew.
 		_ = r.git.Advance(ctx, gitrepo.Advance{Ref: branch, Old: head, New: head, Index: index})
 	}

@@ -21,8 +21,8 @@ const optimisticTries = 5
 
 // Advance describes the step from one commit to the next.
 type Advance struct {
-	Ref      string // full name; the branch HEAD points to when Index is not empty
-	Old, New Hash
+	Ref      string // full name; the branch HEAD points to when Index is not empty, "" where HEAD is detached
+	Old, New Hash   // the same where HEAD is detached: only the index changes
 	Index    []IndexEntry
 	Held     IndexState // what the index must hold before, unless it is zero
 	Reason   string     // for the reflog
@@ -107,28 +107,43 @@ func (r *Repo) tryAdvance(ctx context.Context, a Advance) (done bool, err error)
 
 // swapIndex puts the new index in place and moves the reference. The caller holds index.lock.
 func (r *Repo) swapIndex(ctx context.Context, a Advance, next string) error {
-	ref, _, err := r.Head(ctx)
+	ref, head, err := r.Head(ctx)
 	if err != nil {
 		return fmt.Errorf("advance: %w", err)
 	}
 	if ref != a.Ref {
 		return fmt.Errorf("advance %s: %w: HEAD points to %q", a.Ref, ErrRefMoved, ref)
 	}
+	if ref == "" {
+		if head != a.Old || a.New != a.Old {
+			return fmt.Errorf("advance: %w: HEAD is detached, at %s", ErrRefMoved, head)
+		}
+		return r.renameIndex(next)
+	}
 	tx, err := r.beginRefs(ctx, a.updates(), a.Reason)
 	if err != nil {
 		return err
 	}
-	if err = r.markIndex(next); err == nil {
-		err = os.Rename(next, filepath.Join(r.gitDir, "index"))
-	}
-	if err != nil {
+	if err := r.renameIndex(next); err != nil {
 		tx.abort()
-		return fmt.Errorf("advance: %w", err)
+		return err
 	}
 	if err := tx.commit(); err != nil {
 		return err
 	}
 	_, _ = r.readIndex() // now, when nobody waits, and not when the next change comes; it will say what is wrong
+	return nil
+}
+
+// renameIndex puts the new index in place.
+func (r *Repo) renameIndex(next string) error {
+	err := r.markIndex(next)
+	if err == nil {
+		err = os.Rename(next, filepath.Join(r.gitDir, "index"))
+	}
+	if err != nil {
+		return fmt.Errorf("advance: %w", err)
+	}
 	return nil
 }
 

@@ -161,6 +161,31 @@ func TestAdvanceHeld(t *testing.T) {
 	}
 }
 
+// TestAdvanceDetached: where HEAD is detached the index is changed, and HEAD is not.
+func TestAdvanceDetached(t *testing.T) {
+	c := newClone(t)
+	c.write("a", "a\n")
+	first := c.commit("")
+	second := c.make([]Hash{first}, map[string]string{"a": "b\n"})
+	c.run("checkout", "-q", "--detach")
+	c.ok(os.Chtimes(c.path("a"), time.Unix(1, 0), time.Unix(1, 0)))
+	index := c.snapshot("a").Index
+	for _, a := range []Advance{{Old: second, New: second, Index: index}, {Old: first, New: second, Index: index}, {Ref: "refs/heads/main", Old: first, New: first, Index: index}} {
+		if err := c.Advance(t.Context(), a); !errors.Is(err, ErrRefMoved) {
+			t.Errorf("Advance %+v: %v", a, err)
+		}
+	}
+	if out := c.run("diff-files", "--name-only"); out != "a" {
+		t.Errorf("the index has changed: git thinks %q changed", out)
+	}
+	if err := c.Advance(t.Context(), Advance{Old: first, New: first, Index: index}); err != nil {
+		t.Error(err)
+	}
+	if out := c.run("diff-files", "--name-only"); out != "" || c.head() != first {
+		t.Errorf("git thinks %q changed, and HEAD is at %s", out, c.head())
+	}
+}
+
 func TestAdvanceRecovers(t *testing.T) {
 	c := newClone(t)
 	c.write("a", "1\n")

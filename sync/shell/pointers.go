@@ -35,7 +35,7 @@ func (p *pointers) populate(ctx context.Context, k annex.Key) error {
 		return nil
 	}
 	index, err := p.repo.Populate(ctx, k, paths)
-	if err != nil || len(index) == 0 || branch == "" {
+	if err != nil || len(index) == 0 {
 		return err
 	}
 	if err := p.git.Advance(ctx, gitrepo.Advance{Ref: branch, Old: head, New: head, Index: index}); err != nil {
