@@ -117,9 +117,11 @@ func (a *agent) route(ctx context.Context, acc *account) {
 			for _, p := range e.Payloads {
 				a.deliver(ctx, e.From, p)
 			}
+			gone := (*clone).presented
 			if !e.Available {
-				a.each(func(c *clone, _ *grove.Grove) { c.post(ctx, func(context.Context) { c.offline(e.From) }) })
+				gone = (*clone).offline
 			}
+			a.each(func(c *clone, _ *grove.Grove) { c.post(ctx, func(context.Context) { gone(c, e.From) }) })
 		case xmpp.Message:
 			a.deliver(ctx, e.From, e.Payload)
 		case xmpp.SubscribeRequest:

@@ -301,6 +301,43 @@ func TestForgetDead(t *testing.T) {
 	}
 }
 
+// TestBecomesAnnex: a person begins to use git-annex in a clone, and then in another; the agents go on with it.
+func TestBecomesAnnex(t *testing.T) {
+	ms := newGrove(t, agent.InitOptions{Plain: true}, "laptop", "desktop")
+	a, b := ms[0], ms[1]
+	a.save("text.txt", "1\n")
+	b.has("text.txt", "1\n")
+	big := strings.Repeat("big", 100_000)
+	a.try("annex", "init", "-q", "laptop")
+	a.eventually("see that it is an annex", func() error {
+		c, err := a.clone()
+		if uuid := a.git("config", "annex.uuid"); err == nil && c.ID != uuid {
+			err = fmt.Errorf("the clone is %s, not %s", c.ID, uuid)
+		}
+		return err
+	})
+	a.save("big.bin", big)
+	b.eventually("have the link", func() error {
+		_, err := os.Readlink(b.path("big.bin"))
+		return err
+	})
+	if w := b.warned("no-annex"); !strings.Contains(w.Text, "on laptop") || w.Hint != "git -C "+b.dir+" annex init" {
+		t.Errorf("the warning is %+v", w)
+	}
+	b.try("annex", "init", "-q", "desktop")
+	b.has("big.bin", big)
+	settled(t, a, b)
+	b.save("more.bin", big+"more")
+	a.has("more.bin", big+"more")
+	settled(t, a, b)
+	for _, m := range ms {
+		m.annexSound()
+		if s, err := m.client().Status(t.Context(), 0); err != nil || len(s.Warnings) > 0 {
+			t.Errorf("%s: there are warnings: %+v, %v", m.name, s.Warnings, err)
+		}
+	}
+}
+
 // TestAdjustedBranch: an adjusted branch is left alone while it is checked out, and is not shared.
 func TestAdjustedBranch(t *testing.T) {
 	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop")

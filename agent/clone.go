@@ -83,6 +83,10 @@ func (c *clone) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		if errors.Is(err, errNowAnnex) {
+			c.log.Info("open clone anew", "because", err)
+			continue
+		}
 		c.log.Error("clone stopped", "err", err)
 		c.unusable.Store(true)
 		c.agent.store.SetClone(status.Clone{
@@ -97,6 +101,9 @@ func (c *clone) Run(ctx context.Context) error {
 		}
 	}
 }
+
+// errNowAnnex ends a clone that is to be opened anew: a person has made it one of git-annex's.
+var errNowAnnex = errors.New("it is a git-annex repository now")
 
 // live opens the clone and works on it until ctx ends or something it cannot do without fails.
 func (c *clone) live(ctx context.Context) error {
@@ -147,6 +154,7 @@ func (c *clone) open(ctx context.Context) (err error) {
 		c.annex, err = nil, nil
 	}
 	if err == nil && c.annex != nil {
+		c.clear("no-annex")
 		err = c.annex.ConfigureFilter(ctx)
 	}
 	if err != nil {

@@ -104,6 +104,10 @@ func (c *clone) reload(ctx context.Context) {
 	if err := c.git.ReloadConfig(ctx); err != nil {
 		c.log.Warn("reload git config", "err", err)
 	}
+	if c.annex == nil && c.git.Config("annex.uuid") != "" && c.git.Config("annex.version") != "" {
+		c.jobs.Go(func() error { return errNowAnnex })
+		return
+	}
 	c.listRemotes()
 }
 

@@ -70,10 +70,15 @@ type peers struct {
 	// here has, for each reference, the commits that are complete in this clone and not yet merged, and who brought them.
 	here map[string]map[gitrepo.Hash]string
 	told *signal.Vector // what all were told last
+
+	shown  map[peerID]bool // who has sent anything since the last presence that was received as a whole
+	veiled bool            // and whether something came that no key here opens
 }
 
 func newPeers() peers {
-	return peers{byID: make(map[peerID]*peer), here: make(map[string]map[gitrepo.Hash]string)}
+	return peers{
+		byID: make(map[peerID]*peer), here: make(map[string]map[gitrepo.Hash]string), shown: make(map[peerID]bool),
+	}
 }
 
 // all returns the peers in an order that is always the same.

@@ -200,10 +200,15 @@ func (c *clone) receive(ctx context.Context, from string, payload xmpp.Payload) 
 		return
 	}
 	m, ok := c.grove.Member(sig.Device)
-	if !ok || m.Device == c.agent.device.ID() && sig.Clone == c.id || !c.replay.Accept(sig) {
+	if !ok || m.Device == c.agent.device.ID() && sig.Clone == c.id {
 		return
 	}
-	p := c.peers.find(peerID{m.Device, sig.Clone}, m, c.remoteTaken)
+	id := peerID{m.Device, sig.Clone}
+	c.peers.shown[id] = true
+	if !c.replay.Accept(sig) {
+		return
+	}
+	p := c.peers.find(id, m, c.remoteTaken)
 	p.seen, p.late = sig.Time, false
 	c.log.Debug("received", "from", p.name, "body", fmt.Sprintf("%T", sig.Body))
 	if !p.online() {
@@ -245,6 +250,7 @@ func (c *clone) receive(ctx context.Context, from string, payload xmpp.Payload) 
 
 // unopened takes note of a signal that no key here opens. From a member it means that the grove has a new key.
 func (c *clone) unopened(ctx context.Context, from string) {
+	c.peers.veiled = true
 	for _, m := range c.grove.Members() {
 		if !strings.EqualFold(m.JID, bareJID(from)) || m.Device == c.agent.device.ID() {
 			continue
@@ -284,12 +290,15 @@ func (c *clone) receiveVector(ctx context.Context, p *peer, v signal.Vector) {
 	for ref, h := range v.Heads {
 		c.known(ctx, p, ref, gitrepo.Hash(h))
 	}
-	if annexHead := gitrepo.Hash(v.Annex); c.annex != nil && !annexHead.IsZero() {
-		if c.git.Has(annexHead) {
-			c.known(ctx, p, annexBranch, annexHead)
-		} else {
-			c.agenda.in(taskLagging, laggingDelay) // its merge may be the one we are about to make ourselves
-		}
+	switch annexHead := gitrepo.Hash(v.Annex); {
+	case annexHead.IsZero():
+	case c.annex == nil:
+		c.warnText("no-annex", fmt.Sprintf("on %s this is a git-annex repository; here it is none, and contents of annexed files do not come", p.name),
+			"git -C "+c.conf.Path+" annex init")
+	case c.git.Has(annexHead):
+		c.known(ctx, p, annexBranch, annexHead)
+	default:
+		c.agenda.in(taskLagging, laggingDelay) // its merge may be the one we are about to make ourselves
 	}
 	if own, err := c.vector(); err == nil && v.Refs != own.Refs && v.Refs != p.fetched { // a tag, perhaps
 		p.due, p.fetched = p.due || !c.differs(v.Heads, own.Heads), v.Refs
@@ -414,10 +423,25 @@ func (c *clone) theyLack(p *peer, texts []string) {
 func (c *clone) offline(jid string) {
 	for _, p := range c.peers.online() {
 		if p.jid == jid || jid == "" {
-			p.jid, p.refuses = "", false
-			c.holdersChanged()
+			c.left(p)
 		}
 	}
+}
+
+// presented notes that all is received that is in a presence of the agent at a full JID: clones of its that are not there have gone.
+func (c *clone) presented(jid string) {
+	for _, p := range c.peers.online() {
+		if p.jid == jid && !c.peers.shown[p.id] && !c.peers.veiled {
+			c.left(p)
+		}
+	}
+	clear(c.peers.shown)
+	c.peers.veiled = false
+}
+
+func (c *clone) left(p *peer) {
+	p.jid, p.refuses = "", false
+	c.holdersChanged()
 }
 
 // requestLog asks a peer for its member log of that digest; a zero one stands for whatever it has.
