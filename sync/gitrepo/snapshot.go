@@ -177,7 +177,7 @@ func (s *snapshot) look(ctx context.Context, name string, base Entry, named bool
 	case st.IsDir():
 		return s.lookDir(ctx, name, base)
 	case st.IsRegular() || st.IsSymlink():
-		return s.lookFile(ctx, name, st, base, named)
+		return s.lookFile(name, st, base, named)
 	}
 	return nil
 }
@@ -248,7 +248,7 @@ func (s *snapshot) lookDir(ctx context.Context, dir string, base Entry) error {
 	return nil
 }
 
-func (s *snapshot) lookFile(ctx context.Context, path string, st Stat, base Entry, named bool) error {
+func (s *snapshot) lookFile(path string, st Stat, base Entry, named bool) error {
 	if base.isDir() {
 		if err := s.removed(path, base); err != nil {
 			return err
