@@ -53,9 +53,11 @@ func (r *Repo) AddAll(ctx context.Context, files []ToAdd) []Added {
 	defer b.Close()
 	adding := make([]adding, len(files))
 	_, head, err := r.git.Head(ctx)
+	attrs, failed := r.attrs.all(ctx, validPaths(files))
+	err = cmp.Or(err, failed)
 	gitrepo.Each(len(files), func(i int) {
 		if adding[i].Err = err; err == nil {
-			adding[i].Err = adding[i].ingest(ctx, b, files[i], head)
+			adding[i].Err = adding[i].ingest(ctx, b, files[i], attrs[files[i].Path], head)
 		}
 	})
 	for i := range adding {
@@ -69,7 +71,7 @@ func (r *Repo) AddAll(ctx context.Context, files []ToAdd) []Added {
 	gitrepo.Each(len(files), func(i int) {
 		a := &adding[i]
 		if a.Err == nil {
-			a.Err = a.finish(ctx, r, files[i].Path)
+			a.Err = a.finish(ctx, b, files[i].Path)
 		}
 		if a.Err != nil {
 			a.Added = Added{Err: fmt.Errorf("add %s: %w", files[i].Path, a.Err)}
@@ -77,6 +79,16 @@ func (r *Repo) AddAll(ctx context.Context, files []ToAdd) []Added {
 		added[i] = a.Added
 	})
 	return added
+}
+
+// validPaths gives those of the paths that git can be asked about.
+func validPaths(files []ToAdd) (paths []string) {
+	for _, f := range files {
+		if gitrepo.ValidPath(f.Path) == nil {
+			paths = append(paths, f.Path)
+		}
+	}
+	return paths
 }
 
 // adding is a file on its way into the annex.
@@ -87,7 +99,7 @@ type adding struct {
 }
 
 // ingest makes the content of a file, which is in the commit head or new, ready to become an object.
-func (a *adding) ingest(ctx context.Context, b *Batch, f ToAdd, head gitrepo.Hash) error {
+func (a *adding) ingest(ctx context.Context, b *Batch, f ToAdd, attrs fileAttributes, head gitrepo.Hash) error {
 	r := b.repo
 	if err := cmp.Or(ctx.Err(), gitrepo.ValidPath(f.Path)); err != nil {
 		return err
@@ -121,7 +133,11 @@ func (a *adding) ingest(ctx context.Context, b *Batch, f ToAdd, head gitrepo.Has
 		return err
 	}
 	if a.Key = oldKey; !kept {
-		if a.content, err = b.ingest(ctx, f.Path, st, oldKey, a.locked); err != nil {
+		maker, err := r.keyMaker(f.Path, attrs, oldKey)
+		if err != nil {
+			return err
+		}
+		if a.content, err = b.ingest(ctx, f.Path, st, maker, a.locked); err != nil {
 			return err
 		}
 		a.Key = a.content.key
@@ -132,14 +148,21 @@ func (a *adding) ingest(ctx context.Context, b *Batch, f ToAdd, head gitrepo.Has
 }
 
 // finish has a file be what git is told of it, now that there is an object.
-func (a *adding) finish(ctx context.Context, r *Repo, path string) (err error) {
+func (a *adding) finish(ctx context.Context, b *Batch, path string) error {
 	switch {
 	case a.locked:
-		a.Added, err = r.lockFile(ctx, path, a.Key, a.Stat)
+		group, err := b.tmpGroup(ctx)
+		if err != nil {
+			return err
+		}
+		a.Added, err = b.repo.lockFile(group.dir, path, a.Key, a.Stat)
+		return err
 	case a.content.thin:
-		a.Stat, err = r.unchanged(path, a.Stat, true)
+		var err error
+		a.Stat, err = b.repo.unchanged(path, a.Stat, true)
+		return err
 	}
-	return err
+	return nil
 }
 
 // unlocked says whether git has a pointer at path: in the index or, where that has nothing, in the current commit, which has old.
@@ -167,13 +190,9 @@ func (r *Repo) gitMode(st gitrepo.Stat, old gitrepo.Entry) gitrepo.Mode {
 	return gitrepo.ModeFile
 }
 
-// ingest takes the content of a file, which was seen with st and had the content of oldKey. Any goroutine may call it.
-func (b *Batch) ingest(ctx context.Context, path string, st gitrepo.Stat, oldKey Key, locked bool) (w waiting, err error) {
+// ingest takes the content of a file, which was seen with st. Any goroutine may call it.
+func (b *Batch) ingest(ctx context.Context, path string, st gitrepo.Stat, maker *keyMaker, locked bool) (w waiting, err error) {
 	r := b.repo
-	maker, err := r.keyMaker(ctx, path, oldKey)
-	if err != nil {
-		return w, err
-	}
 	src, err := os.OpenFile(r.workPath(path), os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return w, err
@@ -191,7 +210,7 @@ func (b *Batch) ingest(ctx context.Context, path string, st gitrepo.Stat, oldKey
 		return w, err
 	}
 	if !locked {
-		w.path = r.linkFile(group.dir, path, &opened, oldKey)
+		w.path = r.linkFile(group.dir, path, &opened, maker.old)
 	}
 	var size int64
 	if w.thin = w.path != ""; w.thin {
@@ -231,18 +250,13 @@ func (r *Repo) unchanged(path string, st gitrepo.Stat, thin bool) (gitrepo.Stat,
 	return now, nil
 }
 
-// lockFile puts a link to its object in the place of a file that is as it was when it was seen with st, and that nobody writes to.
-func (r *Repo) lockFile(ctx context.Context, path string, k Key, st gitrepo.Stat) (Added, error) {
-	return r.placeLink(ctx, path, k, st, idle)
+// lockFile puts a link to its object, which is made in dir, in the place of a file that is as it was when it was seen with st, and that nobody writes to.
+func (r *Repo) lockFile(dir, path string, k Key, st gitrepo.Stat) (Added, error) {
+	return r.placeLink(dir, path, k, st, idle)
 }
 
-// placeLink puts a link to the key's object in the place of what was seen at path with st, if same says that it still is that.
-func (r *Repo) placeLink(ctx context.Context, path string, k Key, st gitrepo.Stat, same func(replaced string) bool) (Added, error) {
-	dir, release, err := r.tmpDir(ctx)
-	if err != nil {
-		return Added{}, err
-	}
-	defer release()
+// placeLink puts a link to the key's object, which is made in dir, in the place of what was seen at path with st, if same says that it still is that.
+func (r *Repo) placeLink(dir, path string, k Key, st gitrepo.Stat, same func(replaced string) bool) (Added, error) {
 	target := LinkTarget(path, k)
 	link, err := tempLink(dir, target)
 	if err != nil {
@@ -270,7 +284,12 @@ func (r *Repo) FixLink(ctx context.Context, path string, st gitrepo.Stat) (fixed
 	if !annexed || target == LinkTarget(path, k) {
 		return Added{}, false, nil
 	}
-	fixed, err = r.placeLink(ctx, path, k, st, func(replaced string) bool {
+	dir, release, err := r.tmpDir(ctx)
+	if err != nil {
+		return Added{}, false, fmt.Errorf("fix link: %w", err)
+	}
+	defer release()
+	fixed, err = r.placeLink(dir, path, k, st, func(replaced string) bool {
 		now, err := os.Readlink(replaced)
 		return err == nil && now == target
 	})

@@ -86,33 +86,69 @@ func (a *attributes) start(ctx context.Context) error {
 
 // of gives the attributes of a path.
 func (a *attributes) of(ctx context.Context, path string) (fileAttributes, error) {
-	if err := ctx.Err(); err != nil {
+	found, err := a.all(ctx, []string{path})
+	if err != nil {
 		return fileAttributes{}, err
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.cmd != nil && a.changed(path) {
-		if err := a.stop(); err != nil {
-			return fileAttributes{}, err
-		}
-	}
-	if a.cmd == nil {
-		if err := a.start(ctx); err != nil {
-			return fileAttributes{}, fmt.Errorf("start git check-attr: %w", err)
-		}
-		a.changed(path)
-	}
-	attrs, err := a.ask(path)
-	if err != nil {
-		return fileAttributes{}, errors.Join(fmt.Errorf("ask git check-attr: %w", err), a.stop())
-	}
-	return attrs, nil
+	return found[path], nil
 }
 
-func (a *attributes) ask(path string) (fileAttributes, error) {
-	if _, err := io.WriteString(a.in, path+"\x00"); err != nil {
-		return fileAttributes{}, err
+// all gives the attributes of many paths, which costs less than asking for one after the other.
+func (a *attributes) all(ctx context.Context, paths []string) (map[string]fileAttributes, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.cmd != nil && a.changed(paths) {
+		if err := a.stop(); err != nil {
+			return nil, err
+		}
 	}
+	found := make(map[string]fileAttributes, len(paths))
+	for left := paths; len(left) > 0; {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if a.cmd == nil {
+			if err := a.start(ctx); err != nil {
+				return nil, fmt.Errorf("start git check-attr: %w", err)
+			}
+			a.changed(paths)
+		}
+		n, err := a.ask(left, found)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("ask git check-attr: %w", err), a.stop())
+		}
+		left = left[n:]
+	}
+	return found, nil
+}
+
+// maxAsked is how long a request of many paths may be, in bytes: the least that a pipe takes (PIPE_BUF), so that git never waits for us to
+// read answers while we wait for it to read.
+const maxAsked = 4096
+
+// ask asks about as many of the paths as go in one request, at least one.
+func (a *attributes) ask(paths []string, found map[string]fileAttributes) (asked int, err error) {
+	var request []byte
+	for _, path := range paths {
+		if asked > 0 && len(request)+len(path)+1 > maxAsked {
+			break
+		}
+		request = append(append(request, path...), 0)
+		asked++
+	}
+	if _, err := a.in.Write(request); err != nil {
+		return 0, err
+	}
+	for _, path := range paths[:asked] {
+		if found[path], err = a.answer(); err != nil {
+			return 0, err
+		}
+	}
+	return asked, nil
+}
+
+// answer reads what git says of one path.
+func (a *attributes) answer() (fileAttributes, error) {
 	values := make([]string, len(attributeNames))
 	for i := range values {
 		for range 3 { // path, name, value
@@ -129,12 +165,19 @@ func (a *attributes) ask(path string) (fileAttributes, error) {
 	return fileAttributes{largefiles: values[0], backend: values[1], numcopies: values[2], mincopies: values[3]}, nil
 }
 
-// changed says whether a file of attributes for path is not as it was when first looked at since the process began.
-func (a *attributes) changed(path string) bool {
+// changed says whether a file of attributes for the paths is not as it was when first looked at since the process began.
+func (a *attributes) changed(paths []string) bool {
 	changed := a.fileChanged(filepath.Join(a.git.GitDir(), "info", "attributes"))
-	for dir := path; dir != "." && dir != "/"; {
-		dir = filepath.Dir(dir)
-		changed = a.fileChanged(filepath.Join(a.git.Dir(), dir, ".gitattributes")) || changed
+	looked := make(map[string]bool)
+	for _, path := range paths {
+		for dir := path; dir != "." && dir != "/"; {
+			dir = filepath.Dir(dir)
+			if looked[dir] { // and all above
+				break
+			}
+			looked[dir] = true
+			changed = a.fileChanged(filepath.Join(a.git.Dir(), dir, ".gitattributes")) || changed
+		}
 	}
 	return changed
 }

@@ -32,7 +32,11 @@ func (c *cleaning) begin(ctx context.Context) error {
 		return err
 	}
 	c.old, _ = EntryKey(c.repo.git, c.entry)
-	if c.maker, err = c.repo.keyMaker(ctx, c.path, c.old); err != nil {
+	attrs, err := c.repo.attrs.of(ctx, c.path)
+	if err != nil {
+		return err
+	}
+	if c.maker, err = c.repo.keyMaker(c.path, attrs, c.old); err != nil {
 		return err
 	}
 	c.begun = true

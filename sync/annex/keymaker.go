@@ -2,7 +2,6 @@ package annex
 
 import (
 	"cmp"
-	"context"
 	"encoding/hex"
 	"fmt"
 	"hash"
@@ -19,9 +18,9 @@ type keyMaker struct {
 	maxExtLen, maxExts int
 }
 
-// keyMaker reads which key a file is to have: that of annex.backend, in .gitattributes or git's configuration, with the limits on extensions. A file
+// keyMaker reads which key a file is to have: that of annex.backend, in its attributes or git's configuration, with the limits on extensions. A file
 // whose content already has the key old (zero for none) keeps that, and its backend where Arbor can compute it.
-func (r *Repo) keyMaker(ctx context.Context, path string, old Key) (*keyMaker, error) {
+func (r *Repo) keyMaker(path string, attrs fileAttributes, old Key) (*keyMaker, error) {
 	m := &keyMaker{
 		path:      path,
 		old:       old,
@@ -32,10 +31,6 @@ func (r *Repo) keyMaker(ctx context.Context, path string, old Key) (*keyMaker, e
 	if m.hash, ok = newBackendHash(old.Backend()); ok {
 		m.backend = old.Backend()
 		return m, nil
-	}
-	attrs, err := r.attrs.of(ctx, path)
-	if err != nil {
-		return nil, err
 	}
 	m.backend = cmp.Or(attrs.backend, r.git.Config("annex.backend"), "SHA256E")
 	if m.hash, ok = newBackendHash(m.backend); !ok {

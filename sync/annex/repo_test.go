@@ -259,7 +259,7 @@ func TestReplaceOfChangedFile(t *testing.T) {
 	if _, left := os.Lstat(tmp); !errors.Is(err, gitrepo.ErrChanged) || read(t, r, "file") != "new" || left == nil {
 		t.Errorf("replacement of a file that is written to: %v, file is %q, temporary file: %v", err, read(t, r, "file"), left)
 	}
-	if _, err := r.lockFile(t.Context(), "file", keyOf(t, 1), st); !errors.Is(err, gitrepo.ErrChanged) || read(t, r, "file") != "new" {
+	if _, err := r.lockFile(t.TempDir(), "file", keyOf(t, 1), st); !errors.Is(err, gitrepo.ErrChanged) || read(t, r, "file") != "new" {
 		t.Errorf("lock of a changed file: %v, file is %q", err, read(t, r, "file"))
 	}
 }
