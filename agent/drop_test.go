@@ -65,6 +65,28 @@ func (m *machine) sound() {
 	}
 }
 
+// TestSaysWhatIsNotHere: when a log says of a content that was dropped that it is here, as after git-annex has lost a line of it, that is put right.
+func TestSaysWhatIsNotHere(t *testing.T) {
+	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop")
+	a, b := ms[0], ms[1]
+	want := map[string]string{"f.bin": noise(300_000)}
+	a.saveAll(want)
+	only(t, want, a, b)
+	a.copies("f.bin", a, b)
+	if reply, err := b.drop("f.bin"); err != nil || reply.Contents != 1 {
+		t.Fatalf("drop: %+v, %v", reply, err)
+	}
+	b.holds(1)
+	a.copies("f.bin", a)
+	for _, m := range []*machine{a, b} {
+		m.try("annex", "setpresentkey", a.git("annex", "lookupkey", "f.bin"), b.git("config", "annex.uuid"), "1")
+		for _, m := range ms {
+			m.copies("f.bin", a)
+		}
+	}
+	b.holds(1)
+}
+
 // TestDrop: what is dropped stays away, also after a restart, and everybody knows, until it is asked for.
 func TestDrop(t *testing.T) {
 	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop", "nas")

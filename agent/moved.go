@@ -11,7 +11,7 @@ import (
 
 // lookAtContents takes in what others have written to the git-annex branch about contents here: git-annex, beside the agent or while it was
 // off, has dropped some or got some, or a client elsewhere has put some through git-annex-shell. What was dropped is not wanted any more. What is here, and
-// the log says so no more, is said again: git-annex loses lines of a log that it is about to write when somebody pushes to its branch.
+// the log says so no more, is said again, and so is what is not: git-annex loses lines of a log that it is about to write when somebody pushes to its branch.
 func (c *clone) lookAtContents(ctx context.Context) error {
 	if c.annex == nil {
 		return nil
@@ -45,6 +45,10 @@ func (c *clone) lookAtContents(ctx context.Context) error {
 	if err != nil {
 		c.log.Warn("compare git-annex branch", "err", err) // its history was rewritten
 		return nil
+	}
+	absent := slices.DeleteFunc(slices.Clone(came), c.annex.Has)
+	if err := c.recordMissing(ctx, absent); err != nil {
+		return err
 	}
 	here := slices.DeleteFunc(came, func(k annex.Key) bool { return !c.want.missing[k] || !c.annex.Has(k) })
 	if len(here) > 0 {

@@ -212,13 +212,17 @@ func (c *clone) mergeAndRecord(ctx context.Context) error {
 		}
 		c.locationsChanged(changed)
 	}
+	unsaid := c.want.records
 	if head != old && len(c.want.records) > 0 {
-		if c.want.records, err = c.unsaid(ctx, c.want.records); err != nil {
+		if unsaid, err = c.unsaid(ctx, c.want.records); err != nil {
 			return err
 		}
 	}
-	c.want.records = slices.DeleteFunc(c.want.records, func(l annex.Location) bool { // git-annex may have dropped it meanwhile
-		return l.Present && l.UUID == c.id && !c.annex.Has(l.Key)
+	c.want.records = slices.DeleteFunc(c.want.records, func(l annex.Location) bool {
+		if !l.Present { // is said also where the log has no line of it: another clone may yet write that it has come
+			return false
+		}
+		return !slices.Contains(unsaid, l) || l.UUID == c.id && !c.annex.Has(l.Key) // git-annex may have dropped it meanwhile
 	})
 	left := c.want.records
 	if len(left) > 0 && !c.leftToOthers() {
