@@ -29,7 +29,7 @@ type contents struct {
 	unproven   map[annex.Key]bool            // surplus of which there were not enough other copies when it was last tried
 	kept       map[annex.Key]bool            // not wanted, but the person has asked for them
 	altered    map[annex.Key]string          // may have been overwritten, each with a file that may be its object
-	dropping   bool                          // surplus is being dropped
+	dropping   int                           // how many of the surplus are being dropped
 	seen       gitrepo.Hash                  // the git-annex branch as lookAtContents has seen it last
 	forgetting bool                          // git-annex is about to rewrite the git-annex branch (git annex forget)
 	paused     *devices                      // with which no contents are exchanged

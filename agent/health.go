@@ -143,7 +143,7 @@ func (c *clone) report() {
 	spare := c.want.spares()
 	s.Keys = status.Keys{
 		Present: len(c.want.named) - len(c.want.missing), Wanted: len(c.want.named) - spare, Missing: len(c.want.missing) - spare,
-		Paused: len(c.want.heldBack()), Dropped: c.want.away(), Unwanted: spare,
+		Paused: len(c.want.heldBack()), Dropped: c.want.away(), Unwanted: spare, Surplus: len(c.want.surplus) + c.want.dropping,
 	}
 	fetching := false
 	inStep := true

@@ -200,9 +200,14 @@ func (w *interleaving) settle() {
 			if err != nil {
 				return err
 			}
-			if own, err := m.tryGit("rev-parse", "--verify", "HEAD"); err != nil || own != head || c.Head != head || c.State != status.StateInStep {
+			if own, err := m.tryGit("rev-parse", "--verify", "HEAD"); err != nil || own != head || c.Head != head || c.State != status.StateInStep || c.Keys.Surplus > 0 {
 				return fmt.Errorf("it is at %.8s, %s at %.8s (%w); its status is %s (%s) at %.8s, %+v",
 					own, first.name, head, err, c.State, c.Detail, c.Head, c.Keys)
+			}
+			for _, other := range w.all { // until then git annex unused takes what others had for used
+				if at, err := m.tryGit("for-each-ref", "--format=%(objectname)", "refs/remotes/"+other.name+"/main"); err != nil || at != "" && at != head {
+					return fmt.Errorf("it has %s at %.8s (%w)", other.name, at, err)
+				}
 			}
 			if m != w.bare {
 				if out, err := m.tryGit("status", "--porcelain"); err != nil || out != "" {

@@ -181,17 +181,17 @@ func (c *clone) reconsider() {
 // dropSurplus removes what is here and not wanted any more, as far as there are enough other copies. What has to stay is looked at again
 // when something about it changes, and on the slow timer: who has the others may not have answered.
 func (c *clone) dropSurplus() {
-	if len(c.want.surplus) == 0 || c.want.dropping {
+	if len(c.want.surplus) == 0 || c.want.dropping > 0 {
 		return
 	}
 	d := c.newDropping()
 	d.surplus = slices.Collect(maps.Keys(c.want.surplus))
 	clear(c.want.surplus)
-	c.want.dropping = true
+	c.want.dropping = len(d.surplus)
 	c.aside(func(ctx context.Context) {
 		err := d.run(ctx)
 		c.post(ctx, func(context.Context) {
-			c.want.dropping = false
+			c.want.dropping = 0
 			for _, k := range d.kept {
 				c.want.unproven[k] = true
 			}

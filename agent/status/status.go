@@ -140,6 +140,8 @@ type Keys struct {
 	Dropped int `json:"dropped,omitzero"`
 	// Unwanted is how many more are neither here nor wanted here.
 	Unwanted int `json:"unwanted,omitzero"`
+	// Surplus is how many are here, are not wanted any more, and go in a moment if enough others are proven to have them.
+	Surplus int `json:"surplus,omitzero"`
 }
 
 // Peer is another clone of the grove.

@@ -178,6 +178,9 @@ func cloneState(c status.Clone) string {
 	if c.Keys.Unwanted > 0 {
 		details = append(details, fmt.Sprintf("%d not wanted", c.Keys.Unwanted))
 	}
+	if c.Keys.Surplus > 0 {
+		details = append(details, fmt.Sprintf("%d to be dropped", c.Keys.Surplus))
+	}
 	if c.Keys.Dropped > 0 {
 		details = append(details, fmt.Sprintf("%d dropped", c.Keys.Dropped))
 	}
