@@ -190,33 +190,18 @@ func (w *interleaving) rest() {
 func (w *interleaving) settle() {
 	w.t.Helper()
 	first := w.all[0]
-	for _, m := range w.all {
-		m.eventually("settle", func() error {
-			head, err := first.tryGit("rev-parse", "--verify", "HEAD")
-			if err != nil {
-				return err
+	first.eventually("settle, with all others", func() error { // together: one that is behind may move the others once more
+		head, err := first.tryGit("rev-parse", "--verify", "HEAD")
+		if err != nil {
+			return err
+		}
+		for _, m := range w.all {
+			if err := w.settled(m, first, head); err != nil {
+				return fmt.Errorf("%s: %w", m.name, err)
 			}
-			c, err := m.clone()
-			if err != nil {
-				return err
-			}
-			if own, err := m.tryGit("rev-parse", "--verify", "HEAD"); err != nil || own != head || c.Head != head || c.State != status.StateInStep || c.Keys.Surplus > 0 {
-				return fmt.Errorf("it is at %.8s, %s at %.8s (%w); its status is %s (%s) at %.8s, %+v",
-					own, first.name, head, err, c.State, c.Detail, c.Head, c.Keys)
-			}
-			for _, other := range w.all { // until then git annex unused takes what others had for used
-				if at, err := m.tryGit("for-each-ref", "--format=%(objectname)", "refs/remotes/"+other.name+"/main"); err != nil || at != "" && at != head {
-					return fmt.Errorf("it has %s at %.8s (%w)", other.name, at, err)
-				}
-			}
-			if m != w.bare {
-				if out, err := m.tryGit("status", "--porcelain"); err != nil || out != "" {
-					return fmt.Errorf("git status says %q (%w)", out, err)
-				}
-			}
-			return nil
-		})
-	}
+		}
+		return nil
+	})
 	for _, m := range w.all {
 		m.eventually("know what is where", func() error {
 			want, err := w.whereis(first)
@@ -231,6 +216,29 @@ func (w *interleaving) settle() {
 		})
 		m.gitSound("--strict")
 	}
+}
+
+// settled is nil when a machine is at the same commit as the first one, and nothing is left to do there.
+func (w *interleaving) settled(m, first *machine, head string) error {
+	c, err := m.clone()
+	if err != nil {
+		return err
+	}
+	if own, err := m.tryGit("rev-parse", "--verify", "HEAD"); err != nil || own != head || c.Head != head || c.State != status.StateInStep || c.Keys.Surplus > 0 {
+		return fmt.Errorf("it is at %.8s, %s at %.8s (%w); its status is %s (%s) at %.8s, %+v",
+			own, first.name, head, err, c.State, c.Detail, c.Head, c.Keys)
+	}
+	for _, other := range w.all { // until then git annex unused takes what others had for used
+		if at, err := m.tryGit("for-each-ref", "--format=%(objectname)", "refs/remotes/"+other.name+"/main"); err != nil || at != "" && at != head {
+			return fmt.Errorf("it has %s at %.8s (%w)", other.name, at, err)
+		}
+	}
+	if m != w.bare {
+		if out, err := m.tryGit("status", "--porcelain"); err != nil || out != "" {
+			return fmt.Errorf("git status says %q (%w)", out, err)
+		}
+	}
+	return nil
 }
 
 func differing(a *machine, x map[string]string, b *machine, y map[string]string) string {
