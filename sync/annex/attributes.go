@@ -95,6 +95,10 @@ func (a *attributes) of(ctx context.Context, path string) (fileAttributes, error
 
 // all gives the attributes of many paths, which costs less than asking for one after the other.
 func (a *attributes) all(ctx context.Context, paths []string) (map[string]fileAttributes, error) {
+	found := make(map[string]fileAttributes, len(paths))
+	if err := ctx.Err(); err != nil || len(paths) == 0 {
+		return found, err
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.cmd != nil && a.changed(paths) {
@@ -102,16 +106,15 @@ func (a *attributes) all(ctx context.Context, paths []string) (map[string]fileAt
 			return nil, err
 		}
 	}
-	found := make(map[string]fileAttributes, len(paths))
+	if a.cmd == nil {
+		if err := a.start(ctx); err != nil {
+			return nil, fmt.Errorf("start git check-attr: %w", err)
+		}
+		a.changed(paths)
+	}
 	for left := paths; len(left) > 0; {
 		if err := ctx.Err(); err != nil {
 			return nil, err
-		}
-		if a.cmd == nil {
-			if err := a.start(ctx); err != nil {
-				return nil, fmt.Errorf("start git check-attr: %w", err)
-			}
-			a.changed(paths)
 		}
 		n, err := a.ask(left, found)
 		if err != nil {
@@ -122,27 +125,18 @@ func (a *attributes) all(ctx context.Context, paths []string) (map[string]fileAt
 	return found, nil
 }
 
-// maxAsked is how long a request of many paths may be, in bytes: the least that a pipe takes (PIPE_BUF), so that git never waits for us to
-// read answers while we wait for it to read.
-const maxAsked = 4096
-
 // ask asks about as many of the paths as go in one request, at least one.
-func (a *attributes) ask(paths []string, found map[string]fileAttributes) (asked int, err error) {
-	var request []byte
-	for _, path := range paths {
-		if asked > 0 && len(request)+len(path)+1 > maxAsked {
-			break
-		}
-		request = append(append(request, path...), 0)
-		asked++
-	}
+func (a *attributes) ask(paths []string, found map[string]fileAttributes) (int, error) {
+	request, asked := gitrepo.Request("", paths)
 	if _, err := a.in.Write(request); err != nil {
 		return 0, err
 	}
 	for _, path := range paths[:asked] {
-		if found[path], err = a.answer(); err != nil {
+		attrs, err := a.answer()
+		if err != nil {
 			return 0, err
 		}
+		found[path] = attrs
 	}
 	return asked, nil
 }

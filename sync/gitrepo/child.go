@@ -78,6 +78,23 @@ func (c *child) send(request []byte) error {
 	return nil
 }
 
+// maxRequest is how long a request about many paths may be, in bytes: the least that a pipe takes (PIPE_BUF), so that git
+// never waits for us to read answers while we wait for it to read.
+const maxRequest = 4096
+
+// Request makes a request of -z --stdin about the first of paths, each with prefix before it: as many as go in one, at
+// least one. Their answers are to be read before the next request is sent.
+func Request(prefix string, paths []string) (request []byte, asked int) {
+	for _, p := range paths {
+		if asked > 0 && len(request)+len(prefix)+len(p)+1 > maxRequest {
+			break
+		}
+		request = append(append(append(request, prefix...), p...), 0)
+		asked++
+	}
+	return request, asked
+}
+
 // field reads up to delim, which is cut off.
 func (c *child) field(delim byte) (string, error) {
 	s, err := c.rd.ReadString(delim)

@@ -133,27 +133,16 @@ func (g *ignoreRules) ask(ctx context.Context, paths []string, excluded map[stri
 	return nil
 }
 
-// maxAsked is how long a request of many paths may be, in bytes: the least that a pipe takes (PIPE_BUF), so that git never waits for us to
-// read answers while we wait for it to read.
-const maxAsked = 4096
-
 // askIgnored asks check-ignore about as many of the paths as go in one request, at least one: it answers "source NUL line NUL pattern NUL path NUL".
-func (c *child) askIgnored(paths []string, excluded map[string]bool) (asked int, err error) {
-	var request []byte
-	for _, p := range paths {
-		// With ./ a name beginning with a colon is not pathspec magic.
-		if asked > 0 && len(request)+len(p)+len("./\x00") > maxAsked {
-			break
-		}
-		request = append(append(append(request, "./"...), p...), 0)
-		asked++
-	}
+func (c *child) askIgnored(paths []string, excluded map[string]bool) (int, error) {
+	request, asked := Request("./", paths) // with ./ a name beginning with a colon is not pathspec magic
 	if err := c.send(request); err != nil {
 		return 0, err
 	}
 	for _, p := range paths[:asked] {
 		var f [4]string
 		for i := range f {
+			var err error
 			if f[i], err = c.field(0); err != nil {
 				return 0, err
 			}
