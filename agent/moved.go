@@ -46,11 +46,17 @@ func (c *clone) lookAtContents(ctx context.Context) error {
 		c.log.Warn("compare git-annex branch", "err", err) // its history was rewritten
 		return nil
 	}
-	absent := slices.DeleteFunc(slices.Clone(came), c.annex.Has)
+	var here, absent []annex.Key
+	for _, k := range came {
+		if !c.annex.Has(k) {
+			absent = append(absent, k)
+		} else if c.want.missing[k] {
+			here = append(here, k)
+		}
+	}
 	if err := c.recordMissing(ctx, absent); err != nil {
 		return err
 	}
-	here := slices.DeleteFunc(came, func(k annex.Key) bool { return !c.want.missing[k] || !c.annex.Has(k) })
 	if len(here) > 0 {
 		c.queue.Cancel(here...)
 		c.arrived(here)

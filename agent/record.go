@@ -77,6 +77,9 @@ func (c *clone) locations(keys []annex.Key, here bool) []annex.Location {
 
 // unsaid gives those locations that the location log does not say.
 func (c *clone) unsaid(ctx context.Context, locations []annex.Location) (news []annex.Location, err error) {
+	if len(locations) == 0 {
+		return nil, nil
+	}
 	keys := make([]annex.Key, len(locations))
 	for i, l := range locations {
 		keys[i] = l.Key
@@ -213,7 +216,7 @@ func (c *clone) mergeAndRecord(ctx context.Context) error {
 		c.locationsChanged(changed)
 	}
 	unsaid := c.want.records
-	if head != old && len(c.want.records) > 0 {
+	if head != old {
 		if unsaid, err = c.unsaid(ctx, c.want.records); err != nil {
 			return err
 		}
