@@ -1,6 +1,7 @@
 package xmpp
 
 import (
+	"context"
 	"crypto/tls"
 	"encoding/base64"
 	"fmt"
@@ -8,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/time/rate"
 
 	"github.com/git-arbor/arbor/xmpp/xmpptest"
 )
@@ -213,4 +216,44 @@ func TestHostileFlood(t *testing.T) {
 	victim.announce("during the flood")
 	await(friend, from(victim), carries("during the flood"))
 	survives(t, victim, enemy, "a flood")
+}
+
+// TestHostileEagerness: who sends to an address all the time, also before its owner is there, keeps the owner from nothing.
+func TestHostileEagerness(t *testing.T) {
+	s := xmpptest.Start(t)
+	jid, password := s.Account(t)
+	opt := options(s, jid, password)
+	name, secret := s.Account(t)
+	user, _, _ := strings.Cut(name, "@")
+	enemy := newRawClient(t, s, user, secret, "raw")
+	go func() { _, _ = io.Copy(io.Discard, enemy.conn) }() // what bounces
+	ctx, cancel := context.WithCancel(t.Context())
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		message := fmt.Sprintf("<message type='headline' to='%s/%s'><s xmlns='urn:arbor:signal:1' k='eager'>aGk=</s></message>", jid, opt.Resource)
+		for pace := rate.NewLimiter(2000, 1); pace.Wait(ctx) == nil; { // what ejabberd bears
+			if _, err := io.WriteString(enemy.conn, message); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	}()
+	for range 5 {
+		victim := run(t, newClient(t, opt))
+		for eager := false; !eager; {
+			switch e := await[Event](victim).(type) {
+			case Offline:
+				t.Errorf("the session ended: %v", e.Err)
+			case Message:
+				eager = e.Payload.Tag == "eager"
+			}
+		}
+		victim.leave()
+	}
+	cancel()
+	<-stopped
+	victim := run(t, newClient(t, opt))
+	await[Roster](victim)
+	survives(t, victim, newRawClient(t, s, user, secret, "friend"), "what came early")
 }

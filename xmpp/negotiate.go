@@ -23,6 +23,9 @@ const (
 	nsSM     = "urn:xmpp:sm:3" // XEP-0198
 )
 
+// maxEarly is how many stanzas are kept that come before the session is ready. The rest is lost, as what comes to nobody is.
+const maxEarly = 64
+
 // negotiationTimeout bounds the way from the first byte to the bound resource.
 const negotiationTimeout = 20 * time.Second
 
@@ -39,8 +42,9 @@ type negotiated struct {
 	raw     net.Conn
 	managed bool // stanzas are counted and acknowledged
 	resumed bool
-	handled uint32 // with resumed or refused: how many of our stanzas the server has handled
-	refused bool   // the old session is gone, but handled is known
+	handled uint32   // with resumed or refused: how many of our stanzas the server has handled
+	refused bool     // the old session is gone, but handled is known
+	early   []stanza // what came for the bound resource before the server answered: it counts none of that
 }
 
 // connect dials the server, logs in and binds the resource or resumes the old
@@ -151,7 +155,7 @@ func (c *Client) bind(n *negotiated) mellium.StreamFeature {
 
 // resume asks for the old session (XEP-0198 §5).
 func (c *Client) resume(s *mellium.Session, n *negotiated) error {
-	answer, err := exchangeSM(s, xml.StartElement{Name: xml.Name{Space: nsSM, Local: "resume"}, Attr: []xml.Attr{
+	answer, err := n.exchangeSM(s, xml.StartElement{Name: xml.Name{Space: nsSM, Local: "resume"}, Attr: []xml.Attr{
 		{Name: xml.Name{Local: "previd"}, Value: c.session.id},
 		{Name: xml.Name{Local: "h"}, Value: strconv.FormatUint(uint64(c.handled.Load()), 10)},
 	}})
@@ -172,7 +176,7 @@ func (c *Client) resume(s *mellium.Session, n *negotiated) error {
 
 // enable turns stream management on. A server that refuses is served without.
 func (c *Client) enable(s *mellium.Session, n *negotiated) error {
-	answer, err := exchangeSM(s, xml.StartElement{Name: xml.Name{Space: nsSM, Local: "enable"}, Attr: []xml.Attr{
+	answer, err := n.exchangeSM(s, xml.StartElement{Name: xml.Name{Space: nsSM, Local: "enable"}, Attr: []xml.Attr{
 		{Name: xml.Name{Local: "resume"}, Value: "true"},
 	}})
 	if err != nil {
@@ -243,8 +247,8 @@ func (e iqError) condition() string {
 	return ""
 }
 
-// exchangeSM sends one element of XEP-0198 and reads the answer.
-func exchangeSM(s *mellium.Session, request xml.StartElement) (xml.StartElement, error) {
+// exchangeSM sends one element of XEP-0198 and reads the answer. Others may send to a resource as soon as it is bound.
+func (n *negotiated) exchangeSM(s *mellium.Session, request xml.StartElement) (xml.StartElement, error) {
 	r := s.TokenReader()
 	defer r.Close()
 	w := s.TokenWriter()
@@ -255,21 +259,30 @@ func exchangeSM(s *mellium.Session, request xml.StartElement) (xml.StartElement,
 	if err := w.Flush(); err != nil {
 		return xml.StartElement{}, err
 	}
+	d := xml.NewTokenDecoder(r)
 	for {
-		tok, err := r.Token()
+		tok, err := d.Token()
 		if err != nil {
 			return xml.StartElement{}, err
 		}
 		start, ok := tok.(xml.StartElement)
-		if !ok {
-			continue
-		}
-		if start.Name.Space != nsSM {
+		switch {
+		case !ok:
+		case start.Name.Space == nsSM:
+			start = start.Copy()
+			return start, skip(d)
+		case start.Name.Space == nsClient:
+			st, err := readElement(d, start)
+			if err != nil {
+				return xml.StartElement{}, err
+			}
+			if len(n.early) < maxEarly {
+				n.early = append(n.early, st)
+			}
+			n.conn.budget = maxNegotiation
+		default:
 			return xml.StartElement{}, fmt.Errorf("the server answered <%s/> with <%s/>", request.Name.Local, start.Name.Local)
 		}
-		start = start.Copy()
-		_, err = xmlstream.Copy(xmlstream.Discard(), xmlstream.Inner(r))
-		return start, err
 	}
 }
 

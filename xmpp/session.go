@@ -105,6 +105,12 @@ func (s *session) read(ctx context.Context) error {
 	if err := s.deliver(ctx, Online{JID: s.c.session.jid, Resumed: s.resumed}); err != nil {
 		return err
 	}
+	for _, st := range s.early {
+		if err := s.handle(ctx, st); err != nil {
+			return err
+		}
+		s.c.handled.Store(0)
+	}
 	for {
 		st, err := readStanza(d)
 		if errors.Is(err, errStanzaTooBig) {
