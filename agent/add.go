@@ -40,7 +40,7 @@ func (c *clone) takeLarge(ctx context.Context, files []gitrepo.Candidate) (taken
 		a, ready := c.side.added[f.Path]
 		delete(c.side.added, f.Path)
 		switch {
-		case ready && a.before == f.Stat:
+		case ready && a.of == f.Stat:
 			taken[i], here = c.stands(a.Added, here)
 		case f.Stat.Size >= annex.HugeSize:
 			c.addAside(f)
@@ -89,10 +89,10 @@ func (c *clone) toAdd(ctx context.Context, f gitrepo.Candidate) (annex.ToAdd, er
 	return annex.ToAdd{Path: f.Path, AddOptions: annex.AddOptions{Locked: !unlocked}}, err
 }
 
-// addition is a file that was taken into the annex.
+// addition is a file that was taken into the annex, or why it was not.
 type addition struct {
 	annex.Added
-	before gitrepo.Stat
+	of gitrepo.Stat // of the file that this is said of: as it was added, or as it could not be
 }
 
 // addAside takes a huge file into the annex while the actor goes on; the file is looked at again when that is done.
@@ -110,9 +110,11 @@ func (c *clone) addAside(f gitrepo.Candidate) {
 		c.post(ctx, func(context.Context) {
 			delete(c.side.adding, f.Path)
 			c.side.pending[f.Path] = true
-			if err == nil {
-				c.side.added[f.Path] = addition{added, added.Stat} // what the file is now, link or not
+			of := added.Stat // what the file is now, link or not
+			if err != nil {
+				added.Err, of = err, f.Stat
 			}
+			c.side.added[f.Path] = addition{added, of}
 		})
 	})
 }

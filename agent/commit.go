@@ -179,6 +179,15 @@ func (c *clone) whenSettled(paths []string) {
 	c.watch.Settle(paths...)
 }
 
+// afterWriter reports whether somebody has a file open for writing, and has it looked at when that is over.
+func (c *clone) afterWriter(p string) bool {
+	if !c.watch.Writing(p) {
+		return false
+	}
+	c.whenSettled([]string{p})
+	return true
+}
+
 // followHead takes in that the person committed, reset, or checked out another branch.
 func (c *clone) followHead(ctx context.Context, branch string, head gitrepo.Hash) error {
 	old := c.side.head
@@ -295,7 +304,7 @@ func (c *clone) skipped(looked, skipped []string) {
 		}
 	}
 	worst := 0
-	skipped = slices.DeleteFunc(skipped, func(p string) bool { return c.side.adding[p] })
+	skipped = slices.DeleteFunc(skipped, func(p string) bool { return c.side.adding[p] || c.afterWriter(p) })
 	for _, p := range skipped {
 		c.side.unread[p]++
 		worst = max(worst, c.side.unread[p])

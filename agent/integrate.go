@@ -163,9 +163,8 @@ func (c *clone) inTheWay(dirty, blocked []string) {
 		blocked, dirty = append(blocked, dirty...), nil
 	}
 	for _, p := range dirty {
-		if c.watch.Writing(p) {
+		if c.afterWriter(p) {
 			c.condition.inTheWay = p
-			c.whenSettled([]string{p})
 		} else {
 			c.side.pending[p] = true
 		}

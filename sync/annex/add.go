@@ -46,7 +46,7 @@ func (r *Repo) Add(ctx context.Context, path string, opts AddOptions) (Added, er
 
 // AddAll copies regular files of the work tree into the annex, hashing them on the way, or makes them the objects themselves where annex.thin says so.
 // All contents become durable together, before a file is touched, and the others are added when one cannot be. An error wraps gitrepo.ErrChanged when
-// the file changed meanwhile; nothing but an object that nobody refers to may have been left behind then. A file that is a pointer stays that
+// the file changed meanwhile, or somebody has it open for writing; nothing but an object that nobody refers to may have been left behind then. A file that is a pointer stays that
 // pointer. The location log is not touched: Record that.
 func (r *Repo) AddAll(ctx context.Context, files []ToAdd) []Added {
 	b := r.NewBatch()
@@ -202,7 +202,7 @@ func (b *Batch) ingest(ctx context.Context, path string, st gitrepo.Stat, maker 
 	if err := unix.Fstat(int(src.Fd()), &opened); err != nil {
 		return w, err
 	}
-	if !sameInode(&opened, st) {
+	if !sameInode(&opened, st) || gitrepo.BeingWritten(src) {
 		return w, gitrepo.ErrChanged
 	}
 	group, err := b.tmpGroup(ctx)
@@ -223,7 +223,7 @@ func (b *Batch) ingest(ctx context.Context, path string, st gitrepo.Stat, maker 
 	if err == nil {
 		_, err = r.unchanged(path, st, w.thin)
 	}
-	if err == nil && size != st.Size {
+	if err == nil && (size != st.Size || gitrepo.BeingWritten(src)) { // the rest may be about to be written
 		err = gitrepo.ErrChanged
 	}
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/git-arbor/arbor/sync/gitrepo"
 )
 
-// TestOpenForWriting: a file that a program has opened, and not yet written to, is not replaced; what it writes is not lost.
+// TestOpenForWriting: a file that a program has opened, and not yet written to, is not replaced or added; what it writes is not lost.
 func TestOpenForWriting(t *testing.T) {
 	t.Parallel()
 	r := newAnnex(t)
@@ -17,9 +17,14 @@ func TestOpenForWriting(t *testing.T) {
 	pointer := string(Pointer(k))
 	write(t, r, "pointer", pointer, 0o644)
 	write(t, r, "new", "content", 0o644)
+	write(t, r, "new unlocked", "content", 0o644)
 	for path, replace := range map[string]func() error{
 		"new": func() error {
 			_, err := r.Add(t.Context(), "new", AddOptions{Locked: true})
+			return err
+		},
+		"new unlocked": func() error {
+			_, err := r.Add(t.Context(), "new unlocked", AddOptions{})
 			return err
 		},
 		"pointer": func() error {
@@ -35,7 +40,7 @@ func TestOpenForWriting(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := replace(); !errors.Is(err, gitrepo.ErrChanged) {
-			t.Errorf("%s was replaced while somebody had it open for writing: %v", path, err)
+			t.Errorf("%s was taken while somebody had it open for writing: %v", path, err)
 		}
 		before := read(t, r, path)
 		_, err = f.WriteString(" and more\n")

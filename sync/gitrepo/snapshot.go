@@ -16,7 +16,7 @@ import (
 // snapshotInMemory is up to which size a file is read into memory to become a blob.
 const snapshotInMemory = 8 << 20
 
-// ErrChanged says that a file changed while it was read.
+// ErrChanged says that a file changed while it was read, or may have: somebody has it open for writing, so what was read may be a half of it.
 var ErrChanged = errors.New("file changed while it was read")
 
 // LargeHook may take regular files and symbolic links of the work tree over. It says of each, in their order, what it did.
@@ -26,7 +26,7 @@ type LargeHook func(ctx context.Context, files []Candidate) []Taken
 type Candidate struct {
 	Path string
 	Stat Stat
-	base Entry
+	Base Entry // what the base has there
 }
 
 // Taken is what a hook did with a file.
@@ -43,7 +43,7 @@ type SnapshotResult struct {
 	Held    IndexState   // what the index held before anything was looked at
 	Staged  []string     // of Changes, those that the index holds already just so: git is at work, or a person has added them
 	Stale   []string     // unchanged, but git takes them for changed without a look: the index has another size (a filter put content in the place of a pointer)
-	Skipped []string     // changed or unreadable while being read: try again
+	Skipped []string     // changed while being read, open for writing, or unreadable: try again
 	Err     error        // why paths were skipped, when it was not a change meanwhile
 }
 
@@ -325,7 +325,7 @@ func (s *snapshot) recordOne(c Candidate, taken Taken, conv conversion) (done bo
 		if err != nil {
 			return false, err
 		}
-		return true, s.finish(c, ModeSymlink, func() (Hash, error) { return s.r.WriteBlob([]byte(target)) })
+		return true, s.finish(c, ModeSymlink, nil, func() (Hash, error) { return s.r.WriteBlob([]byte(target)) })
 	}
 	if conv == byGit {
 		return false, nil
@@ -340,7 +340,7 @@ func (s *snapshot) recordOne(c Candidate, taken Taken, conv conversion) (done bo
 		if conv != asIs {
 			return false, nil
 		}
-		return true, s.finish(c, mode, func() (Hash, error) { return s.r.BlobFromFile(f, c.Stat.Size) })
+		return true, s.finish(c, mode, f, func() (Hash, error) { return s.r.BlobFromFile(f, c.Stat.Size) })
 	}
 	data, err := readFile(f, c.Stat.Size)
 	if err != nil {
@@ -349,7 +349,7 @@ func (s *snapshot) recordOne(c Candidate, taken Taken, conv conversion) (done bo
 	if conv == lineEnds && bytes.IndexByte(data, '\r') >= 0 {
 		return false, nil
 	}
-	return true, s.finish(c, mode, func() (Hash, error) { return s.r.WriteBlob(data) })
+	return true, s.finish(c, mode, f, func() (Hash, error) { return s.r.WriteBlob(data) })
 }
 
 // readFile reads exactly size bytes, else ErrChanged.
@@ -369,33 +369,39 @@ func readFile(f *os.File, size int64) ([]byte, error) {
 // knows better.
 func (s *snapshot) mode(c Candidate) Mode {
 	switch {
-	case !s.symlinks && c.base.Mode == ModeSymlink:
+	case !s.symlinks && c.Base.Mode == ModeSymlink:
 		return ModeSymlink
-	case !s.fileMode && c.base.Mode.IsRegular():
-		return c.base.Mode
+	case !s.fileMode && c.Base.Mode.IsRegular():
+		return c.Base.Mode
 	case s.fileMode && c.Stat.IsExecutable():
 		return ModeExecutable
 	}
 	return ModeFile
 }
 
-// finish looks once more at a file that has been read, and records it when nothing changed meanwhile.
-func (s *snapshot) finish(c Candidate, mode Mode, write func() (Hash, error)) error {
+// finish looks once more at a file that has been read, from f unless it is a link, and records it when nothing changed meanwhile.
+func (s *snapshot) finish(c Candidate, mode Mode, f *os.File, write func() (Hash, error)) error {
 	h, err := write()
 	if err != nil {
 		return err
 	}
-	if after, err := s.tree.lstat(c.Path); err != nil || after != c.Stat {
+	if !s.intact(c, f) {
 		return ErrChanged
 	}
 	s.add(c, Entry{mode, h}, c.Stat)
 	return nil
 }
 
+// intact reports whether a file that has been read is what it was before, and nobody is about to write the rest of it.
+func (s *snapshot) intact(c Candidate, f *os.File) bool {
+	after, err := s.tree.lstat(c.Path)
+	return err == nil && after == c.Stat && (f == nil || !BeingWritten(f))
+}
+
 func (s *snapshot) add(c Candidate, e Entry, st Stat) {
 	s.res.Index = append(s.res.Index, IndexEntry{Path: c.Path, Entry: e, Stat: st})
-	if e != c.base {
-		s.res.Changes = append(s.res.Changes, Change{Path: c.Path, Old: c.base, New: e})
+	if e != c.Base {
+		s.res.Changes = append(s.res.Changes, Change{Path: c.Path, Old: c.Base, New: e})
 	}
 }
 
@@ -422,11 +428,17 @@ func (s *snapshot) recordByGit(ctx context.Context, files []Candidate) error {
 	}
 	for _, c := range files {
 		it, ok := idx.find(c.Path)
-		if after, err := s.tree.lstat(c.Path); !ok || err != nil || after != c.Stat {
+		f, err := s.tree.open(c.Path)
+		if err != nil {
 			s.skip(c.Path, nil)
 			continue
 		}
-		s.add(c, idx.entry(it), c.Stat)
+		if ok && s.intact(c, f) {
+			s.add(c, idx.entry(it), c.Stat)
+		} else {
+			s.skip(c.Path, nil)
+		}
+		_ = f.Close()
 	}
 	return nil
 }
