@@ -21,15 +21,17 @@ func (c *clone) snapshot(ctx context.Context, paths []string) (snap gitrepo.Snap
 	return snap, added, err
 }
 
-// takeLarge gives large files to the annex, all together, and repairs the links of annexed files that were moved. It gives the keys whose
-// content is here.
+// takeLarge gives large files to the annex, all together, and repairs the links and pointers of annexed files. It gives the keys whose content is
+// here.
 func (c *clone) takeLarge(ctx context.Context, files []gitrepo.Candidate) (taken []gitrepo.Taken, here []annex.Key) {
 	taken = make([]gitrepo.Taken, len(files))
 	var adding []annex.ToAdd
 	var at []int // where in files they are
 	for i, f := range files {
-		if f.Stat.IsSymlink() {
-			taken[i] = c.fixLink(ctx, f)
+		if fixed, ok, err := c.fix(ctx, f); ok || err != nil || f.Stat.IsSymlink() {
+			if taken[i].Err = err; ok {
+				taken[i], _ = c.stands(fixed, nil)
+			}
 			continue
 		}
 		large, err := c.annex.Large(ctx, f.Path, f.Stat.Size)
@@ -58,14 +60,15 @@ func (c *clone) takeLarge(ctx context.Context, files []gitrepo.Candidate) (taken
 	return taken, here
 }
 
-// fixLink has the link of an annexed file lead to its object.
-func (c *clone) fixLink(ctx context.Context, f gitrepo.Candidate) gitrepo.Taken {
-	fixed, ok, err := c.annex.FixLink(ctx, f.Path, f.Stat)
-	if err != nil || !ok {
-		return gitrepo.Taken{Err: err}
+// fix has the link of an annexed file lead to its object, and a file be the pointer that it is to be; ok is false when there is nothing to mend.
+func (c *clone) fix(ctx context.Context, f gitrepo.Candidate) (fixed annex.Added, ok bool, err error) {
+	switch {
+	case f.Stat.IsSymlink():
+		return c.annex.FixLink(ctx, f.Path, f.Stat)
+	case f.Stat.Size <= annex.MaxPointerSize && !f.Base.IsZero():
+		return c.annex.FixPointer(ctx, f.Path, f.Stat, f.Base)
 	}
-	taken, _ := c.stands(fixed, nil)
-	return taken
+	return fixed, false, nil
 }
 
 // stands writes what git is to hold of a file that was added, and notes its key if the content is here.

@@ -272,33 +272,6 @@ func (r *Repo) placeLink(dir, path string, k Key, st gitrepo.Stat, same func(rep
 	return Added{Key: k, Mode: gitrepo.ModeSymlink, Content: []byte(target), Stat: now, Here: r.Has(k)}, nil
 }
 
-// FixLink makes a symbolic link of the work tree that stands for an annexed file, and was seen with st, lead to the object from where the link now
-// is, as `git annex fix` does: a link that is moved into another directory dangles. ok is false when the link is none of an annexed file, or is
-// right. The error wraps gitrepo.ErrChanged when the link changed meanwhile.
-func (r *Repo) FixLink(ctx context.Context, path string, st gitrepo.Stat) (fixed Added, ok bool, err error) {
-	target, err := os.Readlink(r.workPath(path))
-	if err != nil {
-		return Added{}, false, fmt.Errorf("fix link: %w", err)
-	}
-	k, annexed := ParseLink(target)
-	if !annexed || target == LinkTarget(path, k) {
-		return Added{}, false, nil
-	}
-	dir, release, err := r.tmpDir(ctx)
-	if err != nil {
-		return Added{}, false, fmt.Errorf("fix link: %w", err)
-	}
-	defer release()
-	fixed, err = r.placeLink(dir, path, k, st, func(replaced string) bool {
-		now, err := os.Readlink(replaced)
-		return err == nil && now == target
-	})
-	if err != nil {
-		return Added{}, false, fmt.Errorf("fix link %s: %w", path, err)
-	}
-	return fixed, true, nil
-}
-
 // tempLink makes a symbolic link under a name of its own in dir.
 func tempLink(dir, target string) (string, error) {
 	name := filepath.Join(dir, "link"+rand.Text())

@@ -145,6 +145,18 @@ func (k Key) VerifiableHash() (sum [sha256.Size]byte, ok bool) {
 	return sum, err == nil
 }
 
+// sameContent says whether the keys are made of the same hash, so that at most their extensions differ.
+func (k Key) sameContent(other Key) bool {
+	_, hashed := newBackendHash(k.Backend())
+	return hashed && k.withoutExtension() == other.withoutExtension()
+}
+
+func (k Key) withoutExtension() string {
+	f, _ := splitKey(k.text)
+	hash, _, _ := strings.Cut(f.name, ".")
+	return strings.TrimSuffix(k.text, f.name) + hash
+}
+
 var (
 	escapeKeyFile   = strings.NewReplacer("&", "&a", "%", "&s", ":", "&c", "/", "%")
 	unescapeKeyFile = strings.NewReplacer("&a", "&", "&s", "%", "&c", ":", "%", "/")
