@@ -149,6 +149,7 @@ func (c *clone) look(ctx context.Context) error {
 		if err := c.followSynced(ctx); err != nil {
 			return err
 		}
+		c.branchesMoved()
 		c.agenda.in(taskPublish, publishDelay) // other branches and tags are part of the vector
 	}
 	if c.side.audit && c.watch != nil && c.side.unfinished == "" {

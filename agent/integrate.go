@@ -63,7 +63,6 @@ func (c *clone) integrateHead(ctx context.Context) error {
 		if !res.FastForward { // whoever has the same heads makes the same commit, the others fetch it
 			c.announce(ctx, ref, old, res.Commit)
 		}
-		c.branchesMoved()
 	}
 	for _, h := range heads {
 		c.peers.integrated(ref, h)
@@ -206,7 +205,6 @@ func (c *clone) integrateBranch(ctx context.Context, ref string) error {
 		}
 		c.side.branches[ref] = target
 		c.stepped(ref, step{ours, target})
-		c.branchesMoved()
 		if ref == c.side.branch { // of a bare repository
 			c.side.head = target
 			if err := c.wantFrom(ctx, ours, target); err != nil {

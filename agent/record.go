@@ -249,7 +249,6 @@ func (c *clone) mergeAndRecord(ctx context.Context) error {
 		if err := c.readSizes(ctx); err != nil {
 			return err
 		}
-		c.branchesMoved()
 		if err := c.git.Sync(); err != nil {
 			return fmt.Errorf("write objects to disk: %w", err)
 		}

@@ -19,7 +19,7 @@ const (
 	pushedWait = 2 * time.Second  // what links are given to bring what a remote has, too
 )
 
-// branchesMoved notes that the remotes lack what a branch has now.
+// branchesMoved notes that the remotes may lack what a branch has now, whoever moved it.
 func (c *clone) branchesMoved() {
 	for _, p := range c.remotes() {
 		if p.Push && p.changed.IsZero() {

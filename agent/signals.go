@@ -93,7 +93,6 @@ func (c *clone) pack(ctx context.Context, old, head gitrepo.Hash) []byte {
 
 // announceWith is announce with the objects that go with it, and the contents that came with the commit.
 func (c *clone) announceWith(ctx context.Context, pack []byte, ref string, old, head gitrepo.Hash, keys []annex.Key) {
-	c.branchesMoved()
 	online := c.peers.online()
 	if len(online) == 0 {
 		return
