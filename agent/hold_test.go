@@ -152,6 +152,55 @@ func TestCancel(t *testing.T) {
 	only(t, map[string]string{"moved.bin": large, "other.bin": other}, a, b)
 }
 
+// TestGivesUp: what no file names any more, or is not wanted here any more, does not come to its end, and what has come of it goes. What is
+// moved comes.
+func TestGivesUp(t *testing.T) {
+	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop")
+	a, b := ms[0], ms[1]
+	limited := func(l *config.Limits) { l.Down, l.LAN = 1<<20, true }
+	given := func() {
+		t.Helper()
+		b.eventually("give it up", func() error {
+			left, err := filepath.Glob(b.path(".git/annex/tmp/*"))
+			if err != nil || len(left) > 0 {
+				return fmt.Errorf("it has %q (%w)", left, err)
+			}
+			s, err := b.client().Status(t.Context(), 0)
+			if err == nil && len(s.Transfers) > 0 {
+				err = fmt.Errorf("it shows %+v", s.Transfers)
+			}
+			return err
+		})
+	}
+	want := make(map[string]string)
+	for _, name := range []string{"deleted.bin", "replaced.bin", "unwanted.iso", "old.bin"} {
+		content := noise(8 << 20)
+		b.limit(limited)
+		a.save(name, content)
+		b.row("that it comes", comes(name, 100_000))
+		switch name {
+		case "deleted.bin":
+			a.remove(name)
+			given()
+		case "replaced.bin":
+			want[name] = "new\n"
+			a.save(name, want[name])
+			given()
+		case "unwanted.iso":
+			want[name] = content
+			b.want("", "exclude=*.iso")
+			given()
+			b.pointer(name)
+			b.want("", "anything")
+		case "old.bin":
+			want["moved.bin"] = content
+			a.rename(name, "moved.bin")
+		}
+		b.limit(func(l *config.Limits) { *l = config.Limits{} })
+		only(t, want, a, b)
+	}
+}
+
 // TestCancelInFlight cancels many small contents while they come: each, also those that were asked for already, is there
 // as a whole afterwards or not at all, and the
 // rest comes when it is resumed.

@@ -183,6 +183,7 @@ func (c *clone) write() error {
 	}
 	c.state.Asked, c.state.Held = sortedKeys(c.want.urgent), sortedKeys(c.want.held)
 	c.state.Dropped, c.state.Kept = sortedKeys(c.want.dropped), sortedKeys(c.want.kept)
+	c.state.Unnamed = sortedKeys(c.want.unnamed)
 	c.state.PausedPeers = c.want.paused.list()
 	var err error
 	if c.state.Replay, err = c.replay.MarshalBinary(); err != nil {

@@ -25,6 +25,8 @@ type cloneState struct {
 	Dropped []string `json:"dropped,omitempty"`
 	// Kept are not wanted here, but the person has asked for them.
 	Kept []string `json:"kept,omitempty"`
+	// Unnamed were missing until no file named them any more: what has come of them is to go.
+	Unnamed []string `json:"unnamed,omitempty"`
 }
 
 // peerState is what is known of a peer when it says nothing.

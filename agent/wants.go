@@ -136,9 +136,10 @@ func (c *clone) consider(keys ...annex.Key) {
 			if !c.want.held[k] {
 				c.queue.Add(transfer.Job{Key: k, File: c.want.fileOf(k), Urgent: c.want.urgent[k]})
 			}
-		case c.want.missing[k]:
+		case c.want.missing[k] && !c.want.spare[k]:
 			c.want.spare[k] = true
-			c.queue.Cancel(k)
+			c.queue.Discard(k)
+		case c.want.missing[k]:
 		case c.want.isSurplus(k, logged):
 			c.want.surplus[k] = true
 			c.agenda.in(taskSurplus, surplusDelay)
