@@ -308,7 +308,7 @@ func TestOwnLimitIsNoFault(t *testing.T) {
 			}
 			rate := 4.0 * mib
 			if name == "what it may be" {
-				rate = 1.9 * mib
+				rate = 1.2 * mib
 			}
 			to.start(transfer.Holder{Clone: "parent", Rate: rate}, transfer.Holder{Clone: "next", Rate: test.next})
 			to.q.Add(jobs(key)...)
