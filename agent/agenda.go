@@ -19,7 +19,7 @@ const (
 	taskRemotes               // push to and fetch from remotes
 	taskSurplus               // drop what is not wanted any more
 	taskWeigh                 // look again at what is wanted by how full the repositories are
-	taskUnnamed               // give up contents that no file names any more
+	taskUnneeded              // give up contents that no file names or wants any more
 	taskPeerRefs              // move references of peers to where these say they are
 	tasks
 )

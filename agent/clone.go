@@ -347,8 +347,8 @@ func (c *clone) task(ctx context.Context, t task) {
 		c.talkToRemotes()
 	case taskSurplus:
 		c.dropSurplus()
-	case taskUnnamed:
-		c.discardUnnamed()
+	case taskUnneeded:
+		c.discardUnneeded()
 	case taskWeigh:
 		c.weighAgain()
 	case taskSync:

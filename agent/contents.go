@@ -15,8 +15,8 @@ import (
 	"github.com/git-arbor/arbor/xmpp/signal"
 )
 
-// unnamedDelay is how long contents that no file names any more are still got: a file that is moved may be gone first.
-const unnamedDelay = 2 * time.Second
+// unneededDelay is how long what has come of contents is kept that no file names or wants any more: a file that is moved may be gone first.
+const unneededDelay = 2 * time.Second
 
 // contents are the annexed contents that the clone's files name and that are not here.
 type contents struct {
@@ -27,7 +27,7 @@ type contents struct {
 	held       map[annex.Key]bool            // missing, and not to be transferred for now
 	dropped    map[annex.Key]bool            // held, because the person has dropped them
 	spare      map[annex.Key]bool            // missing, and not wanted here
-	unnamed    map[annex.Key]bool            // missing until no file named them any more
+	unneeded   map[annex.Key]bool            // missing, and named or wanted no more since a moment
 	surplus    map[annex.Key]bool            // here, and not wanted any more
 	round      []annex.Key                   // to be weighed again
 	unproven   map[annex.Key]bool            // surplus of which there were not enough other copies when it was last tried
@@ -60,7 +60,7 @@ func newContents(state *cloneState) contents {
 	w := contents{
 		missing: make(map[annex.Key]bool), behind: make(map[annex.Key]map[string]bool), drafts: make(map[annex.Key]bool),
 		urgent: make(map[annex.Key]bool), held: make(map[annex.Key]bool), dropped: make(map[annex.Key]bool), paused: newDevices(state.PausedPeers),
-		spare: make(map[annex.Key]bool), unnamed: make(map[annex.Key]bool), surplus: make(map[annex.Key]bool), unproven: make(map[annex.Key]bool), altered: make(map[annex.Key]string), kept: make(map[annex.Key]bool),
+		spare: make(map[annex.Key]bool), unneeded: make(map[annex.Key]bool), surplus: make(map[annex.Key]bool), unproven: make(map[annex.Key]bool), altered: make(map[annex.Key]string), kept: make(map[annex.Key]bool),
 		toUpload: make(map[annex.Key]bool), copies: new(copies), holders: newHolders(),
 	}
 	for _, k := range parseKeys(state.Asked) {
@@ -75,8 +75,8 @@ func newContents(state *cloneState) contents {
 	for _, k := range parseKeys(state.Kept) {
 		w.kept[k] = true
 	}
-	for _, k := range parseKeys(state.Unnamed) {
-		w.unnamed[k] = true
+	for _, k := range parseKeys(state.Unneeded) {
+		w.unneeded[k] = true
 	}
 	return w
 }
@@ -128,7 +128,7 @@ func (w *contents) forget(k annex.Key, path string) {
 		if len(left) == 0 {
 			delete(w.missing, k)
 			delete(w.spare, k)
-			w.unnamed[k] = true
+			w.unneeded[k] = true
 		}
 	}
 }
@@ -300,26 +300,26 @@ func (c *clone) wantFrom(ctx context.Context, from, to gitrepo.Hash, told ...ann
 	if from.IsZero() {
 		c.want.forgetOld()
 	}
-	if len(c.want.unnamed) > 0 {
-		c.agenda.in(taskUnnamed, unnamedDelay)
-		c.agenda.in(taskSave, 0)
-	}
 	for k, p := range left {
 		c.looksOverwritten(k, p)
 	}
 	c.lacking(here...)
 	c.consider(slices.DeleteFunc(touched, func(k annex.Key) bool { return len(c.want.named[k]) == 0 })...)
+	if len(c.want.unneeded) > 0 {
+		c.agenda.in(taskUnneeded, unneededDelay)
+		c.agenda.in(taskSave, 0)
+	}
 	if err := c.recordMissing(ctx, missing); err != nil {
 		return err
 	}
 	return c.recordHere(ctx, here, told)
 }
 
-// discardUnnamed ends the transfers of contents that no file names any more, and forgets what has come of them.
-func (c *clone) discardUnnamed() {
-	keys := slices.Collect(maps.Keys(c.want.unnamed))
-	c.queue.Discard(slices.DeleteFunc(keys, func(k annex.Key) bool { return len(c.want.named[k]) > 0 })...)
-	clear(c.want.unnamed)
+// discardUnneeded ends the transfers of contents that no file names or wants any more, and forgets what has come of them.
+func (c *clone) discardUnneeded() {
+	needed := func(k annex.Key) bool { return c.want.missing[k] && !c.want.spare[k] }
+	c.queue.Discard(slices.DeleteFunc(slices.Collect(maps.Keys(c.want.unneeded)), needed)...)
+	clear(c.want.unneeded)
 	c.agenda.in(taskSave, saveDelay)
 }
 

@@ -183,7 +183,9 @@ func (c *clone) write() error {
 	}
 	c.state.Asked, c.state.Held = sortedKeys(c.want.urgent), sortedKeys(c.want.held)
 	c.state.Dropped, c.state.Kept = sortedKeys(c.want.dropped), sortedKeys(c.want.kept)
-	c.state.Unnamed = sortedKeys(c.want.unnamed)
+	begun := maps.Clone(c.want.unneeded)
+	maps.DeleteFunc(begun, func(k annex.Key, _ bool) bool { return c.partial(k) == 0 })
+	c.state.Unneeded = sortedKeys(begun)
 	c.state.PausedPeers = c.want.paused.list()
 	var err error
 	if c.state.Replay, err = c.replay.MarshalBinary(); err != nil {

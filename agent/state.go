@@ -25,8 +25,8 @@ type cloneState struct {
 	Dropped []string `json:"dropped,omitempty"`
 	// Kept are not wanted here, but the person has asked for them.
 	Kept []string `json:"kept,omitempty"`
-	// Unnamed were missing until no file named them any more: what has come of them is to go.
-	Unnamed []string `json:"unnamed,omitempty"`
+	// Unneeded are missing, and no file names or wants them any more: what has come of them is to go.
+	Unneeded []string `json:"unneeded,omitempty"`
 }
 
 // peerState is what is known of a peer when it says nothing.

@@ -137,8 +137,9 @@ func (c *clone) consider(keys ...annex.Key) {
 				c.queue.Add(transfer.Job{Key: k, File: c.want.fileOf(k), Urgent: c.want.urgent[k]})
 			}
 		case c.want.missing[k] && !c.want.spare[k]:
-			c.want.spare[k] = true
-			c.queue.Discard(k)
+			c.want.spare[k], c.want.unneeded[k] = true, true
+			c.queue.Cancel(k)
+			c.agenda.in(taskUnneeded, unneededDelay)
 		case c.want.missing[k]:
 		case c.want.isSurplus(k, logged):
 			c.want.surplus[k] = true
