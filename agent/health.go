@@ -66,7 +66,7 @@ func hintOf(err error) string {
 		return unsupported.Hint
 	case errors.As(err, &refused):
 		return refused.Hint
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, annex.ErrNoRoom):
 		return "make room on the disk; the agent goes on by itself"
 	case errors.Is(err, fs.ErrPermission):
 		return "make the file readable, or add it to .gitignore"

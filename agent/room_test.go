@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/git-arbor/arbor/agent"
 	"github.com/git-arbor/arbor/agent/status"
 	"github.com/git-arbor/arbor/config"
+	"github.com/git-arbor/arbor/sync/annex"
 )
 
 // TestNoRoomForContent: a content that does not fit waits, what fits comes, and when there is room the rest goes on by itself. The
@@ -56,6 +58,37 @@ func TestNoRoomForContent(t *testing.T) {
 				t.Errorf("warnings are left: %+v, %v", s.Warnings, err)
 			}
 		})
+	}
+}
+
+// TestNoRoomToAdd: a file for whose content there is no room in the annex is said, whatever its size, and committed when there is.
+func TestNoRoomToAdd(t *testing.T) {
+	for _, size := range []int{200_000, annex.HugeSize + 1} {
+		m := newNetwork(t).machine(t, "laptop")
+		m.init(agent.InitOptions{})
+		m.start()
+		m.online(0)
+		m.save("first.txt", "1\n")
+		m.eventually("commit", func() error { _, err := m.tryGit("cat-file", "-e", "HEAD:first.txt"); return err })
+		m.git("config", "annex.diskreserve", "1000 tb")
+		content := noise(size)
+		m.save("large.bin", content)
+		if w := m.warned("cycle"); w.Hint == "" || !strings.Contains(w.Text, "large.bin") || !strings.Contains(w.Text, "free disk space") {
+			t.Errorf("%d bytes: the warning is %+v", size, w)
+		}
+		m.has("large.bin", content)
+		m.git("config", "--unset", "annex.diskreserve")
+		m.eventually("add it", func() error {
+			if out, err := m.tryGit("annex", "lookupkey", "large.bin"); err != nil || !strings.HasPrefix(out, fmt.Sprintf("SHA256E-s%d-", size)) {
+				return fmt.Errorf("its key is %s (%w)", out, err)
+			}
+			s, err := m.client().Status(t.Context(), 0)
+			if err == nil && len(s.Warnings) > 0 {
+				err = fmt.Errorf("warnings are left: %+v", s.Warnings)
+			}
+			return err
+		})
+		m.has("large.bin", content)
 	}
 }
 
