@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -183,7 +185,7 @@ func (c *clone) word(fetching, inStep bool) (status.State, string) {
 	case len(c.side.pending)+len(c.side.settling)+len(c.side.adding)+len(c.side.staged) > 0 || c.side.audit && c.watch != nil:
 		return status.StateCommitting, ""
 	case len(c.peers.here) > 0:
-		return status.StateMerging, ""
+		return status.StateMerging, trimBranch(slices.Min(slices.Collect(maps.Keys(c.peers.here))))
 	case len(c.want.records)+len(c.want.told)+len(c.want.behind) > 0:
 		return status.StateCommitting, "where contents are"
 	case fetching:

@@ -355,15 +355,22 @@ func (w *interleaving) checkCopies() {
 // dropUnused drops what git annex unused lists. Nothing of it comes back.
 func (w *interleaving) dropUnused() {
 	w.t.Helper()
+	said := make(map[*machine]string)
 	for _, m := range w.all {
-		m.git("annex", "unused")
-		w.try(m, "annex", "dropunused", "--force", "all")
+		m.eventually("drop what is unused", func() error {
+			said[m] = m.git("annex", "unused")
+			out, err := m.tryGit("annex", "dropunused", "--force", "all")
+			if said[m] += "\n" + out; err != nil {
+				return errors.New(said[m])
+			}
+			return nil
+		})
 	}
 	w.settle()
 	for _, m := range w.all {
 		m.eventually("have nothing that is unused", func() error {
 			if out := m.git("annex", "unused"); unusedLine.MatchString(out) {
-				return errors.New(out)
+				return fmt.Errorf("%s\nbefore: %s", out, said[m])
 			}
 			return nil
 		})
