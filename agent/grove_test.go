@@ -254,22 +254,21 @@ func (m *machine) save(name, content string) {
 	}
 }
 
-// eventually waits until check returns nil.
+// eventually waits until check returns nil. It asks less often the longer it waits, for many a check takes more of the machine than what it waits for.
 func (m *machine) eventually(what string, check func() error) {
 	m.t.Helper()
-	deadline := time.Now().Add(patience)
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
+	began := time.Now()
 	for {
 		err := check()
 		if err == nil {
 			return
 		}
-		if time.Now().After(deadline) {
+		waited := time.Since(began)
+		if waited > patience {
 			s, _ := m.client().Status(context.Background(), 0)
 			m.t.Fatalf("%s: %s: %v\nstatus: %+v", m.name, what, err, s)
 		}
-		<-tick.C
+		<-time.After(min(max(waited/8, 2*time.Millisecond), 250*time.Millisecond))
 	}
 }
 
