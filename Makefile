@@ -11,7 +11,7 @@ build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/git-arbor ./cmd/git-arbor
 
 test: ## everything, with the real git, git-annex and ejabberd
-	$(TEST) -race -timeout 30m ./...
+	$(TEST) -race -timeout 60m ./...
 
 race: test
 
