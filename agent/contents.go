@@ -35,6 +35,7 @@ type contents struct {
 	altered    map[annex.Key]string          // may have been overwritten, each with a file that may be its object
 	dropping   int                           // how many of the surplus are being dropped
 	seen       gitrepo.Hash                  // the git-annex branch as lookAtContents has seen it last
+	taken      gitrepo.Hash                  // and as it was when the others' locations were taken in
 	forgetting bool                          // git-annex is about to rewrite the git-annex branch (git annex forget)
 	paused     *devices                      // with which no contents are exchanged
 	requeued   bool                          // the queue is not as it was last shown

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/git-arbor/arbor/sync/annex"
+	"github.com/git-arbor/arbor/sync/gitrepo"
 )
 
 // lookAtContents takes in what others have written to the git-annex branch about contents here: git-annex, beside the agent or while it was
@@ -36,6 +37,12 @@ func (c *clone) lookAtContents(ctx context.Context) error {
 		if err := c.readSettings(ctx); err != nil {
 			return err
 		}
+	}
+	if c.want.seen.IsZero() {
+		c.want.taken = head // who has what is asked for what is missing
+	}
+	if err := c.takeLocations(ctx, head); err != nil {
+		return err
 	}
 	c.want.seen = head
 	if from == head || from.IsZero() {
@@ -73,6 +80,26 @@ func (c *clone) lookAtContents(ctx context.Context) error {
 		return err
 	}
 	return c.wentAway(ctx, away)
+}
+
+// takeLocations takes in what others have by the git-annex branch, whoever has moved that: a merge here, git-annex, which merges what it finds, or who
+// pushes to it.
+func (c *clone) takeLocations(ctx context.Context, head gitrepo.Hash) error {
+	from := c.want.taken
+	if from == head {
+		return nil
+	}
+	c.want.taken = head
+	changed, err := c.annex.Changed(from, head)
+	if err != nil {
+		c.log.Warn("compare git-annex branch", "err", err) // its history was rewritten
+	}
+	c.want.refresh = c.want.refresh || err != nil || len(changed) > 0
+	if err := c.readSizes(ctx); err != nil {
+		return err
+	}
+	c.locationsChanged(changed)
+	return nil
 }
 
 // wentAway takes in that contents have gone from here. They stay away; but what git annex fsck has put aside as bad is wanted as before,

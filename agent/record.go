@@ -197,8 +197,7 @@ func (c *clone) mergeAndRecord(ctx context.Context) error {
 	heads := c.peers.heads(annexBranch)
 	head := old
 	if len(heads) > 0 {
-		var changed []annex.Key
-		head, changed, err = c.annex.Merge(ctx, heads)
+		head, err = c.annex.Merge(ctx, heads)
 		var refused *annex.Refused
 		switch {
 		case errors.As(err, &refused):
@@ -209,11 +208,9 @@ func (c *clone) mergeAndRecord(ctx context.Context) error {
 		for _, h := range heads {
 			c.peers.integrated(annexBranch, h)
 		}
-		c.want.refresh = c.want.refresh || len(changed) > 0
-		if err := c.readSizes(ctx); err != nil {
+		if err := c.takeLocations(ctx, head); err != nil {
 			return err
 		}
-		c.locationsChanged(changed)
 	}
 	unsaid := c.want.records
 	if head != old {

@@ -115,3 +115,40 @@ func TestGitRemote(t *testing.T) {
 	settled(t, ms...)
 	pushed(a)
 }
+
+// TestHearsOfRemote has somebody without an agent put a content to a remote, and push nothing but the git-annex branch that says so.
+func TestHearsOfRemote(t *testing.T) {
+	a := newGrove(t, agent.InitOptions{}, "laptop")[0]
+	cloud := t.TempDir()
+	a.save("first.bin", noise(200_000))
+	a.try("annex", "initremote", "-q", "cloud", "type=directory", "directory="+cloud, "encryption=none")
+	a.eventually("put its own there", func() error {
+		out, err := a.tryGit("annex", "find", "--in=cloud")
+		if err == nil && out != "first.bin" {
+			err = fmt.Errorf("there is %q", out)
+		}
+		return err
+	})
+	stock := a.stock(a.dir)
+	stock.git("annex", "enableremote", "-q", "cloud", "directory="+cloud)
+	content := noise(190_000)
+	stock.save("second.bin", content)
+	stock.git("annex", "add", "-q", "second.bin")
+	stock.try("annex", "sync", "--no-content")
+	a.eventually("lack its content", func() error {
+		c, err := a.clone()
+		if err == nil && c.Keys.Missing != 1 {
+			err = fmt.Errorf("contents: %+v", c.Keys)
+		}
+		return err
+	})
+	stock.git("annex", "copy", "-q", "--to", "cloud", "second.bin")
+	stock.eventually("say so", func() error {
+		if _, err := stock.tryGit("annex", "sync", "--no-content", "--no-push"); err != nil {
+			return err
+		}
+		_, err := stock.tryGit("push", "-q", "origin", "git-annex")
+		return err
+	})
+	a.has("second.bin", content)
+}

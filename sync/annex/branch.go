@@ -72,7 +72,10 @@ func (b *branch) refresh() error {
 	return nil
 }
 
-// changedKeys gives the keys whose location logs differ between two commits of the branch.
+// Changed gives the keys whose location logs differ between two commits of the git-annex branch.
+func (r *Repo) Changed(from, to gitrepo.Hash) ([]Key, error) { return r.branch.changedKeys(from, to) }
+
+// changedKeys is Repo.Changed.
 func (b *branch) changedKeys(from, to gitrepo.Hash) ([]Key, error) {
 	changes, err := b.git.Diff(from, to)
 	if err != nil {

@@ -10,25 +10,20 @@ import (
 	"github.com/git-arbor/arbor/sync/gitrepo"
 )
 
-// Merge merges other clones' git-annex branches into this one's by union. Clones that merge the same commits get the same commit. changed are
-// the keys whose location logs differ from before. What was forgotten in one of them (`git annex forget`) is forgotten. Heads whose history was rewritten
+// Merge merges other clones' git-annex branches into this one's by union. Clones that merge the same commits get the same commit. What was forgotten in one of them (`git annex forget`) is forgotten. Heads whose history was rewritten
 // in a way that is not known are left out, and make the error a *Refused, after the others were merged. It is ErrForgetting while git-annex rewrites
 // the branch.
-func (r *Repo) Merge(ctx context.Context, heads []gitrepo.Hash) (head gitrepo.Hash, changed []Key, err error) {
+func (r *Repo) Merge(ctx context.Context, heads []gitrepo.Hash) (gitrepo.Hash, error) {
 	unlock, err := r.lockBranch(ctx)
 	if err != nil {
-		return gitrepo.Hash{}, nil, err
+		return gitrepo.Hash{}, err
 	}
 	defer unlock()
 	b := r.branch
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	before, err := b.current()
-	if err != nil {
-		return gitrepo.Hash{}, nil, err
-	}
 	var refused error
-	head, err = retryMoved(func() (h gitrepo.Hash, err error) {
+	head, err := retryMoved(func() (h gitrepo.Hash, err error) {
 		if err := r.settle(ctx); err != nil {
 			return gitrepo.Hash{}, err
 		}
@@ -36,12 +31,9 @@ func (r *Repo) Merge(ctx context.Context, heads []gitrepo.Hash) (head gitrepo.Ha
 		return h, err
 	})
 	if err != nil {
-		return gitrepo.Hash{}, nil, err
+		return gitrepo.Hash{}, err
 	}
-	if changed, err = b.changedKeys(before, head); err != nil {
-		return gitrepo.Hash{}, nil, err
-	}
-	return head, changed, refused
+	return head, refused
 }
 
 // mergeOnce moves the branch to the union of itself and heads. refused names heads that were left out.

@@ -130,7 +130,7 @@ func (r *Repo) makeBranch(ctx context.Context, description string) error {
 		}
 		maps.DeleteFunc(refs, func(name string, _ gitrepo.Hash) bool { return !strings.HasSuffix(name, "/git-annex") })
 		heads := slices.Collect(maps.Values(refs))
-		if _, _, err := r.Merge(ctx, heads); err != nil {
+		if _, err := r.Merge(ctx, heads); err != nil {
 			return err
 		}
 		fresh = len(heads) == 0

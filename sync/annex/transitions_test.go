@@ -26,7 +26,7 @@ func openAnnex(t testing.TB, dir string) *Repo {
 func mergeFrom(t testing.TB, r, from *Repo) gitrepo.Hash {
 	t.Helper()
 	run(t, r.git.Dir(), "git", "fetch", "-q", from.git.Dir(), "git-annex")
-	head, _, err := r.Merge(t.Context(), []gitrepo.Hash{mustHead(t, from)})
+	head, err := r.Merge(t.Context(), []gitrepo.Hash{mustHead(t, from)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,8 +80,8 @@ func testForget(t *testing.T) {
 
 	// What the one here has written meanwhile stays; the clone that was away writes on, in what is to be forgotten too.
 	for _, h := range []gitrepo.Hash{before, mustHead(t, lost)} {
-		if head, changed, err := a.Merge(t.Context(), []gitrepo.Hash{h}); head != rewritten || len(changed) != 0 || err != nil {
-			t.Errorf("Merge of what was before git annex forget: %s, %v, %v", head, changed, err)
+		if head, err := a.Merge(t.Context(), []gitrepo.Hash{h}); head != rewritten || err != nil {
+			t.Errorf("Merge of what was before git annex forget: %s, %v", head, err)
 		}
 	}
 	record(t, away, Location{Key: keys[2], UUID: away.UUID(), Present: true}, Location{Key: keyOf(t, 7), UUID: lost.UUID(), Present: true}, Location{Key: keyOf(t, 7), UUID: away.UUID(), Present: true})
@@ -181,8 +181,8 @@ func testForgetTwice(t *testing.T) {
 	run(t, a.git.Dir(), "git", "fetch", "-q", dir, "git-annex")
 	run(t, dir, "git", "fetch", "-q", a.git.Dir(), "git-annex")
 	ofA, ofB := mustHead(t, a), mustHead(t, b)
-	one, _, err := a.Merge(t.Context(), []gitrepo.Hash{ofB})
-	two, _, err2 := b.Merge(t.Context(), []gitrepo.Hash{ofA})
+	one, err := a.Merge(t.Context(), []gitrepo.Hash{ofB})
+	two, err2 := b.Merge(t.Context(), []gitrepo.Hash{ofA})
 	if one != two || err != nil || err2 != nil {
 		t.Errorf("the clones are at %s, %v, and %s, %v", one, err, two, err2)
 	}
@@ -197,7 +197,7 @@ func testForgetTwice(t *testing.T) {
 		t.Fatal(err)
 	}
 	var refused *Refused
-	if head, _, err := a.Merge(t.Context(), []gitrepo.Hash{strange}); !errors.As(err, &refused) || head != one {
+	if head, err := a.Merge(t.Context(), []gitrepo.Hash{strange}); !errors.As(err, &refused) || head != one {
 		t.Errorf("Merge of what was rewritten in another way: %s, %v", head, err)
 	}
 }
@@ -232,7 +232,7 @@ func testForgetHalfway(t *testing.T) {
 	if _, err := r.Record(t.Context(), news); !errors.Is(err, ErrForgetting) || mustHead(t, r) != halfway {
 		t.Errorf("it was recorded on top of what is to be forgotten: %v", err)
 	}
-	if _, _, err := r.Merge(t.Context(), []gitrepo.Hash{rewritten}); !errors.Is(err, ErrForgetting) {
+	if _, err := r.Merge(t.Context(), []gitrepo.Hash{rewritten}); !errors.Is(err, ErrForgetting) {
 		t.Errorf("it was merged with what is to be forgotten: %v", err)
 	}
 	run(t, dir, "git", "update-ref", branchRef, rewritten.String())
