@@ -28,10 +28,8 @@ func (c *clone) takeLarge(ctx context.Context, files []gitrepo.Candidate) (taken
 	var adding []annex.ToAdd
 	var at []int // where in files they are
 	for i, f := range files {
-		if fixed, ok, err := c.fix(ctx, f); ok || err != nil || f.Stat.IsSymlink() {
-			if taken[i].Err = err; ok {
-				taken[i], _ = c.stands(fixed, nil)
-			}
+		var done bool
+		if taken[i], done = c.fix(ctx, f); done {
 			continue
 		}
 		large, err := c.annex.Large(ctx, f.Path, f.Stat.Size)
@@ -60,15 +58,26 @@ func (c *clone) takeLarge(ctx context.Context, files []gitrepo.Candidate) (taken
 	return taken, here
 }
 
-// fix has the link of an annexed file lead to its object, and a file be the pointer that it is to be; ok is false when there is nothing to mend.
-func (c *clone) fix(ctx context.Context, f gitrepo.Candidate) (fixed annex.Added, ok bool, err error) {
+// fix has the link of an annexed file lead to its object, and a file be the pointer that it is to be; done is false when the file is to be looked at
+// as any other.
+func (c *clone) fix(ctx context.Context, f gitrepo.Candidate) (taken gitrepo.Taken, done bool) {
+	var fixed annex.Added
+	var ok bool
+	var err error
 	switch {
 	case f.Stat.IsSymlink():
-		return c.annex.FixLink(ctx, f.Path, f.Stat)
+		fixed, ok, err = c.annex.FixLink(ctx, f.Path, f.Stat)
 	case f.Stat.Size <= annex.MaxPointerSize && !f.Base.IsZero():
-		return c.annex.FixPointer(ctx, f.Path, f.Stat, f.Base)
+		fixed, ok, err = c.annex.FixPointer(ctx, f.Path, f.Stat, f.Base)
 	}
-	return fixed, false, nil
+	switch {
+	case err != nil:
+		return gitrepo.Taken{Err: err}, true
+	case ok:
+		taken, _ = c.stands(fixed, nil)
+		return taken, true
+	}
+	return gitrepo.Taken{}, f.Stat.IsSymlink()
 }
 
 // stands writes what git is to hold of a file that was added, and notes its key if the content is here.

@@ -58,28 +58,22 @@ type contents struct {
 }
 
 func newContents(state *cloneState) contents {
-	w := contents{
+	return contents{
 		missing: make(map[annex.Key]bool), behind: make(map[annex.Key]map[string]bool), drafts: make(map[annex.Key]bool),
-		urgent: make(map[annex.Key]bool), held: make(map[annex.Key]bool), dropped: make(map[annex.Key]bool), paused: newDevices(state.PausedPeers),
-		spare: make(map[annex.Key]bool), unneeded: make(map[annex.Key]bool), surplus: make(map[annex.Key]bool), unproven: make(map[annex.Key]bool), altered: make(map[annex.Key]string), kept: make(map[annex.Key]bool),
+		urgent: keySet(state.Asked), held: keySet(state.Held, state.Dropped), dropped: keySet(state.Dropped), kept: keySet(state.Kept),
+		unneeded: keySet(state.Unneeded), paused: newDevices(state.PausedPeers),
+		spare: make(map[annex.Key]bool), surplus: make(map[annex.Key]bool), unproven: make(map[annex.Key]bool), altered: make(map[annex.Key]string),
 		toUpload: make(map[annex.Key]bool), copies: new(copies), holders: newHolders(),
 	}
-	for _, k := range parseKeys(state.Asked) {
-		w.urgent[k] = true
+}
+
+// keySet reads keys that were written down.
+func keySet(texts ...[]string) map[annex.Key]bool {
+	keys := make(map[annex.Key]bool)
+	for _, k := range parseKeys(slices.Concat(texts...)) {
+		keys[k] = true
 	}
-	for _, k := range parseKeys(state.Held) {
-		w.held[k] = true
-	}
-	for _, k := range parseKeys(state.Dropped) {
-		w.held[k], w.dropped[k] = true, true
-	}
-	for _, k := range parseKeys(state.Kept) {
-		w.kept[k] = true
-	}
-	for _, k := range parseKeys(state.Unneeded) {
-		w.unneeded[k] = true
-	}
-	return w
+	return keys
 }
 
 // note adds a path to those that name a key.

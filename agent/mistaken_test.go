@@ -44,12 +44,7 @@ func testDropsOldExtension(t *testing.T) {
 	settled(t, a, b)
 	for _, m := range ms {
 		m.has("new.bin", content)
-		m.eventually("have a clean work tree", func() error {
-			if out, err := m.tryGit("status", "--porcelain"); out != "" || err != nil {
-				return errors.Join(errors.New(out), err)
-			}
-			return nil
-		})
+		m.clean()
 		if got := m.git("rev-parse", "HEAD"); got != head {
 			t.Errorf("%s: a commit was made of it: %s", m.name, m.git("log", "-p", head+".."))
 		}

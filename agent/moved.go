@@ -41,9 +41,7 @@ func (c *clone) lookAtContents(ctx context.Context) error {
 	if c.want.seen.IsZero() {
 		c.want.taken = head // who has what is asked for what is missing
 	}
-	if err := c.takeLocations(ctx, head); err != nil {
-		return err
-	}
+	c.takeLocations(head)
 	c.want.seen = head
 	if from == head || from.IsZero() {
 		return nil
@@ -83,11 +81,11 @@ func (c *clone) lookAtContents(ctx context.Context) error {
 }
 
 // takeLocations takes in what others have by the git-annex branch, whoever has moved that: a merge here, git-annex, which merges what it finds, or who
-// pushes to it.
-func (c *clone) takeLocations(ctx context.Context, head gitrepo.Hash) error {
+// pushes to it. The sizes were read before.
+func (c *clone) takeLocations(head gitrepo.Hash) {
 	from := c.want.taken
 	if from == head {
-		return nil
+		return
 	}
 	c.want.taken = head
 	changed, err := c.annex.Changed(from, head)
@@ -95,11 +93,7 @@ func (c *clone) takeLocations(ctx context.Context, head gitrepo.Hash) error {
 		c.log.Warn("compare git-annex branch", "err", err) // its history was rewritten
 	}
 	c.want.refresh = c.want.refresh || err != nil || len(changed) > 0
-	if err := c.readSizes(ctx); err != nil {
-		return err
-	}
 	c.locationsChanged(changed)
-	return nil
 }
 
 // wentAway takes in that contents have gone from here. They stay away; but what git annex fsck has put aside as bad is wanted as before,

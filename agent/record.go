@@ -208,9 +208,10 @@ func (c *clone) mergeAndRecord(ctx context.Context) error {
 		for _, h := range heads {
 			c.peers.integrated(annexBranch, h)
 		}
-		if err := c.takeLocations(ctx, head); err != nil {
+		if err := c.readSizes(ctx); err != nil {
 			return err
 		}
+		c.takeLocations(head)
 	}
 	unsaid := c.want.records
 	if head != old {

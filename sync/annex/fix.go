@@ -1,7 +1,6 @@
 package annex
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io/fs"
@@ -63,13 +62,12 @@ func (r *Repo) FixPointer(ctx context.Context, path string, st gitrepo.Stat, old
 	if err != nil {
 		return Added{}, false, fmt.Errorf("fix pointer: %w", err)
 	}
-	err = r.replace(path, tmp, st, func(replaced string) bool {
-		now, err := os.ReadFile(replaced)
-		return err == nil && bytes.Equal(now, mistaken) && idle(replaced)
-	})
-	if err != nil {
+	if err := r.replace(path, tmp, st, stillPointer(mistaken)); err != nil {
 		return Added{}, false, fmt.Errorf("fix pointer %s: %w", path, err)
 	}
 	now, err := r.git.Stat(path)
-	return Added{Key: right, Mode: r.gitMode(st, old), Content: Pointer(right), Stat: now, Here: true}, true, err
+	if err != nil {
+		return Added{}, false, fmt.Errorf("fix pointer %s: %w", path, err)
+	}
+	return Added{Key: right, Mode: r.gitMode(st, old), Content: Pointer(right), Stat: now, Here: true}, true, nil
 }

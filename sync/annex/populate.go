@@ -168,10 +168,7 @@ func (r *Repo) prepare(ctx context.Context, dir string, f Smudged) (p population
 
 // populateFile puts content that is on disk in the place of its pointer, which the commit head has; done is false when the file is another by now.
 func (r *Repo) populateFile(p population, head gitrepo.Hash) (entry gitrepo.IndexEntry, done bool, err error) {
-	err = r.replace(p.Path, p.tmp, p.st, func(replaced string) bool {
-		content, err := os.ReadFile(replaced)
-		return err == nil && bytes.Equal(content, p.pointer) && idle(replaced)
-	})
+	err = r.replace(p.Path, p.tmp, p.st, stillPointer(p.pointer))
 	if errors.Is(err, gitrepo.ErrChanged) {
 		return entry, false, nil
 	}
@@ -282,6 +279,14 @@ func unwritten(name string, st gitrepo.Stat) bool {
 		return false
 	}
 	return sameInode(&now, st) && now.Size == st.Size && now.Mtim.Nano() == st.Mtime
+}
+
+// stillPointer says, for replace, whether a file that was taken out of the work tree is the pointer that was seen there, and nobody writes to it.
+func stillPointer(pointer []byte) func(taken string) bool {
+	return func(taken string) bool {
+		content, err := os.ReadFile(taken)
+		return err == nil && bytes.Equal(content, pointer) && idle(taken)
+	}
 }
 
 // idle says whether nobody has a file that was taken out of the work tree open for writing. What they would write is lost with the file.
