@@ -38,7 +38,11 @@ func (c *clone) fetch() {
 		}
 	}
 	for _, p := range c.peers.all() {
-		if p.fetching || len(p.links) == 0 || !c.lacks(p) || time.Now().Before(p.notUntil) {
+		if p.fetching || len(p.links) == 0 || !c.lacks(p) {
+			continue
+		}
+		if pause := time.Until(p.notUntil); pause > 0 {
+			c.agenda.in(taskRetry, pause)
 			continue
 		}
 		if !p.due && c.allComing(p, coming) {
@@ -61,12 +65,12 @@ func (c *clone) allComing(p *peer, coming map[signal.Hash]bool) bool {
 }
 
 func (c *clone) startFetch(p *peer) {
+	id, remote, repo, due, told := p.id, p.remote, c.git, p.due, p.told
 	p.fetching, p.due = true, false
-	id, remote, repo, told := p.id, p.remote, c.git, p.told
 	open := c.opener(p)
 	c.aside(func(ctx context.Context) {
 		refs, err := fetchRefs(ctx, repo, remote, open)
-		c.post(ctx, func(ctx context.Context) { c.fetched(ctx, id, told, refs, err) })
+		c.post(ctx, func(ctx context.Context) { c.fetched(ctx, id, due, told, refs, err) })
 	})
 }
 
@@ -85,8 +89,8 @@ func fetchRefs(ctx context.Context, repo *gitrepo.Repo, remote string, open func
 	return repo.Fetch(ctx, remote, conn)
 }
 
-// fetched takes the outcome of a fetch; told is what p.told was when it began.
-func (c *clone) fetched(ctx context.Context, id peerID, told int, refs map[string]gitrepo.Hash, err error) {
+// fetched takes the outcome of a fetch; due and told are what p.due and p.told were when it began.
+func (c *clone) fetched(ctx context.Context, id peerID, due bool, told int, refs map[string]gitrepo.Hash, err error) {
 	p := c.peers.byID[id]
 	if p == nil {
 		return // forgotten meanwhile
@@ -95,9 +99,8 @@ func (c *clone) fetched(ctx context.Context, id peerID, told int, refs map[strin
 	code := "fetch-failed " + p.name
 	if err != nil {
 		p.failures++
-		pause := backoff(p.failures)
-		p.notUntil = time.Now().Add(pause)
-		c.agenda.in(taskRetry, pause)
+		p.notUntil = time.Now().Add(backoff(p.failures))
+		p.due = p.due || due && !errors.Is(err, link.ErrUnreachable) // who cannot be reached has another way, or tells when it is back
 		c.log.Warn("fetch", "from", p.name, "err", err)
 		if p.failures >= 3 && p.online() {
 			c.warnText(code, fmt.Sprintf("cannot fetch from %s: %v", p.name, err), "git arbor doctor")
