@@ -112,9 +112,10 @@ func (c *clone) holdStaged(snap *gitrepo.SnapshotResult) error {
 }
 
 // holdReplaced leaves annexed files for later that are missing because git-annex is putting others in their place: it drops, or gets, their
-// content. Before it locks anything it takes away a pointer that is to get its content; so that is looked at twice.
-func (c *clone) holdReplaced(snap *gitrepo.SnapshotResult) {
-	held := make(map[string]bool)
+// content. It takes a pointer that is to get its content away before it locks anything, and drops under the lock of a key that the file may have no
+// more; so while it is at work, what is missing must be so for some time. The paths are those that were looked at.
+func (c *clone) holdReplaced(paths []string, snap *gitrepo.SnapshotResult) {
+	held := make(map[string]time.Time) // since when each is missing
 	for _, ch := range snap.Changes {
 		if !ch.New.IsZero() || !ch.Old.Mode.IsRegular() {
 			continue
@@ -123,22 +124,27 @@ func (c *clone) holdReplaced(snap *gitrepo.SnapshotResult) {
 		if !annexed {
 			continue
 		}
-		first := c.want.missing[k] && !c.side.vanished[ch.Path]
-		replacing := c.annex.Replacing(k) // before it is looked for: git-annex may have just ended
-		st, err := c.git.Stat(ch.Path)
-		if held[ch.Path] = first || replacing || err == nil && !st.IsDir(); held[ch.Path] {
-			c.side.vanished[ch.Path] = true
-		} else {
-			delete(held, ch.Path)
-			delete(c.side.vanished, ch.Path)
+		since, again := c.side.vanished[ch.Path]
+		if !again {
+			since = time.Now()
 		}
+		wait := c.annex.KeysOpen() && time.Since(since) < retryDelay || c.annex.Replacing(k) // before it is looked for: git-annex may have just ended
+		if st, err := c.git.Stat(ch.Path); wait || err == nil && !st.IsDir() {
+			held[ch.Path] = since
+		}
+	}
+	for _, p := range paths {
+		delete(c.side.vanished, p)
 	}
 	if len(held) == 0 {
 		return
 	}
-	maps.Copy(c.side.staged, held)
-	snap.Changes = slices.DeleteFunc(snap.Changes, func(ch gitrepo.Change) bool { return held[ch.Path] })
-	snap.Index = slices.DeleteFunc(snap.Index, func(e gitrepo.IndexEntry) bool { return held[e.Path] })
+	maps.Copy(c.side.vanished, held)
+	for p := range held {
+		c.side.staged[p] = true
+	}
+	snap.Changes = slices.DeleteFunc(snap.Changes, func(ch gitrepo.Change) bool { return !held[ch.Path].IsZero() })
+	snap.Index = slices.DeleteFunc(snap.Index, func(e gitrepo.IndexEntry) bool { return !held[e.Path].IsZero() })
 	c.agenda.in(taskStaged, retryDelay)
 }
 

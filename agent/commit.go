@@ -30,7 +30,7 @@ type person struct {
 	adding     map[string]bool               // huge files that are being taken into the annex
 	added      map[string]addition           // those that were
 	staged     map[string]bool               // paths of changes that only the index has yet, or that git-annex is about
-	vanished   map[string]bool               // annexed files that were missing when they were last looked at, which proves nothing yet
+	vanished   map[string]time.Time          // since when annexed files are missing that git-annex may be about to replace
 	unread     map[string]int                // paths that could not be read, and how often that was tried
 	audited    map[string]bool               // paths that git status found to differ
 	audit      bool                          // compare everything, for an event may have been missed
@@ -50,7 +50,7 @@ func newPerson() person {
 		fresh: true, begun: true, audit: true, moved: true,
 		branches: make(map[string]gitrepo.Hash), steps: make(map[string]steps), synced: make(map[string]gitrepo.Hash),
 		pending: make(map[string]bool), settling: make(map[string]bool), staged: make(map[string]bool),
-		vanished: make(map[string]bool),
+		vanished: make(map[string]time.Time),
 		audited:  make(map[string]bool), unread: make(map[string]int),
 		adding: make(map[string]bool), added: make(map[string]addition), known: make(map[string]gitrepo.Stat),
 		unwritten: make(map[string]gitrepo.IndexEntry),
@@ -237,7 +237,7 @@ func (c *clone) commit(ctx context.Context) error {
 	if err := c.undisturbed(ctx, index); err != nil { // last, for the person's git may have gone to another branch and back
 		return err
 	}
-	c.holdReplaced(&snap)
+	c.holdReplaced(paths, &snap)
 	if c.moreToGo(snap.Changes) {
 		return nil
 	}

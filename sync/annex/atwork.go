@@ -21,6 +21,18 @@ func (r *Repo) Replacing(k Key) bool {
 	return false
 }
 
+// KeysOpen says whether a git-annex process has its keys database open, as whatever puts contents or pointers into files of the work tree has from
+// before it takes the first one away until the last is in its place. SQLite keeps the log that is looked for as long as anybody has the database open;
+// that of a process that was killed stays until git-annex runs again (https://www.sqlite.org/walformat.html, section 1.1).
+func (r *Repo) KeysOpen() bool {
+	dir := r.dir
+	if databases := r.git.Config("annex.dbdir"); databases != "" {
+		dir = filepath.Join(databases, r.uuid)
+	}
+	_, err := os.Lstat(filepath.Join(dir, "keysdb", "db-wal"))
+	return err == nil
+}
+
 // lockHolder gives the process that has a lock on a file which excludes one of a kind; not a positive number when it is a lock as Arbor takes them,
 // which belong to no process.
 func lockHolder(path string, kind int16) (pid int32, held bool) {
