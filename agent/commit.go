@@ -249,7 +249,6 @@ func (c *clone) commit(ctx context.Context) error {
 	}
 	clear(c.side.pending)
 	c.skipped(paths, snap.Skipped)
-	snap.Index = append(snap.Index, c.ghosts(paths)...)
 	c.remember(snap.Index)
 	c.emptied(snap)
 	if len(snap.Changes) == 0 {

@@ -147,6 +147,31 @@ func TestPersonRewritesHistory(t *testing.T) {
 	only(t, files, a, b)
 }
 
+// TestThinksBetterOfIt has a person stage files and take them away again before anything was committed.
+func TestThinksBetterOfIt(t *testing.T) {
+	ms := newGrove(t, agent.InitOptions{Plain: true}, "laptop", "desktop")
+	a, b := ms[0], ms[1]
+	a.save("first", "content")
+	a.save("sub/dir/file", "1")
+	settled(t, a, b)
+	a.git("mv", "first", "second")
+	if err := os.Rename(a.path("second"), a.path("third")); err != nil {
+		t.Fatal(err)
+	}
+	a.save("sub/dir/new", "2")
+	a.save("draft/new", "3")
+	a.try("add", ".")
+	for _, p := range []string{"sub/dir/new", "draft"} {
+		if err := os.RemoveAll(a.path(p)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.clean()
+	settled(t, a, b)
+	only(t, map[string]string{"third": "content", "sub/dir/file": "1"}, a, b)
+	a.clean()
+}
+
 // TestRebase has a person rebase commits of their own while the agent runs.
 func TestRebase(t *testing.T) {
 	ms := newGrove(t, agent.InitOptions{Plain: true}, "laptop", "desktop")

@@ -11,23 +11,9 @@ import (
 	"github.com/git-arbor/arbor/sync/gitrepo"
 )
 
-// ghosts are the paths that an audit found in the index alone: neither a file nor HEAD has them.
-func (c *clone) ghosts(paths []string) (gone []gitrepo.IndexEntry) {
-	for _, p := range paths {
-		if !c.side.audited[p] {
-			continue
-		}
-		_, onDisk := c.git.Stat(p)
-		_, inHead := c.git.Entry(c.side.head, p)
-		if errors.Is(onDisk, fs.ErrNotExist) && errors.Is(inHead, gitrepo.ErrNotFound) {
-			gone = append(gone, gitrepo.IndexEntry{Path: p})
-		}
-	}
-	return gone
-}
-
 // refreshIndex corrects what the index says of files that are as HEAD has them: those that git takes for changed, for git-annex has just put their
-// content in the place of the pointer, and those that an audit found to differ, for the agent died before it could.
+// content in the place of the pointer or a person has added them and thought better of it, and those that an audit found to differ, for the agent died
+// before it could.
 func (c *clone) refreshIndex(ctx context.Context, snap gitrepo.SnapshotResult) error {
 	for _, p := range snap.Stale {
 		c.side.audited[p] = true

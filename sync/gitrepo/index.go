@@ -226,6 +226,16 @@ func (x *index) find(path string) (indexItem, bool) {
 	return indexItem{}, false
 }
 
+// below returns the entries of what is in a directory.
+func (x *index) below(dir string) []indexItem {
+	from := sort.Search(len(x.items), func(i int) bool { return x.items[i].path >= dir+"/" })
+	to := from
+	for to < len(x.items) && strings.HasPrefix(x.items[to].path, dir+"/") {
+		to++
+	}
+	return x.items[from:to]
+}
+
 // entry returns what an item says is staged.
 func (x *index) entry(it indexItem) Entry {
 	e := Entry{Mode: canonicalMode(binary.BigEndian.Uint32(x.data[it.off+24:]))}

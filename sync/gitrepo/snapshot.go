@@ -42,7 +42,7 @@ type SnapshotResult struct {
 	Index   []IndexEntry // all paths looked at, also unchanged ones, with their stat, for Advance and Known
 	Held    IndexState   // what the index held before anything was looked at
 	Staged  []string     // of Changes, those that the index holds already just so: git is at work, or a person has added them
-	Stale   []string     // unchanged, but git takes them for changed without a look: the index has another size (a filter put content in the place of a pointer)
+	Stale   []string     // unchanged, but git takes them for changed: the index has another size (a filter put content in the place of a pointer), or has what is gone
 	Skipped []string     // changed while being read, open for writing, or unreadable: try again
 	Err     error        // why paths were skipped, when it was not a change meanwhile
 }
@@ -170,7 +170,9 @@ func (s *snapshot) look(ctx context.Context, name string, base Entry, named bool
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return s.removed(name, base)
+		err := s.removed(name, base)
+		s.forsaken(name, base)
+		return err
 	case err != nil:
 		s.skip(name, err)
 		return nil
@@ -203,6 +205,22 @@ func (s *snapshot) removed(path string, base Entry) error {
 		return remove(path, base)
 	}
 	return s.r.objects.files(base.Hash, path+"/", remove)
+}
+
+// forsaken records what a person has added to the index, and base does not have, of a path that is gone and of what was below it.
+func (s *snapshot) forsaken(path string, base Entry) {
+	staged := s.index.below(path)
+	if it, ok := s.index.find(path); ok && (base.IsZero() || base.isDir()) {
+		staged = append([]indexItem{it}, staged...)
+	}
+	for _, it := range staged {
+		if it.flags&flagStage != 0 || it.keepsOut() || s.seen[it.path] && it.path != path {
+			continue
+		}
+		s.seen[it.path] = true
+		s.res.Stale = append(s.res.Stale, it.path)
+		s.res.Index = append(s.res.Index, IndexEntry{Path: it.path})
+	}
 }
 
 func (s *snapshot) lookDir(ctx context.Context, dir string, base Entry) error {

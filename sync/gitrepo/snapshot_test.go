@@ -92,6 +92,39 @@ func TestSnapshot(t *testing.T) {
 	check([]string{"D d/x", "D d/y"}, "d/x", "d", "")
 }
 
+// TestSnapshotOfForsaken looks at what was added to the index alone and is gone.
+func TestSnapshotOfForsaken(t *testing.T) {
+	c := newClone(t)
+	for _, p := range []string{"file", "dir/file", "place"} {
+		c.write(p, "1")
+	}
+	c.commit("")
+	staged := []string{"dir/a", "dir/b", "gone/deep/file", "gone/kept out", "new", "place-", "there"}
+	for _, p := range staged {
+		c.write(p, "2")
+	}
+	c.run(append([]string{"add"}, staged...)...)
+	c.run("update-index", "--assume-unchanged", "gone/kept out")
+	for _, p := range []string{"dir", "gone", "new", "place-", "file"} {
+		if err := os.RemoveAll(c.path(p)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	res := c.snapshot("new", "place-", "gone/deep", "gone", "dir/a", "dir", "there", "file", "never")
+	slices.Sort(res.Stale)
+	if want := []string{"dir/a", "dir/b", "gone/deep/file", "new", "place-"}; !slices.Equal(res.Stale, want) {
+		t.Errorf("stale is %q, want %q", res.Stale, want)
+	}
+	if got, want := paths(res.Changes), []string{"D dir/file", "D file", "A there"}; !slices.Equal(got, want) {
+		t.Errorf("changes are %q, want %q", got, want)
+	}
+	old := c.head()
+	c.advance(old, old, slices.DeleteFunc(res.Index, func(e IndexEntry) bool { return !slices.Contains(res.Stale, e.Path) }))
+	if got, want := c.run("status", "--porcelain"), " D dir/file\n D file\nA  \"gone/kept out\"\nA  there"; got != want {
+		t.Errorf("git status says %q, want %q", got, want)
+	}
+}
+
 func TestSnapshotModes(t *testing.T) {
 	c := newClone(t)
 	c.write("x", "x")
