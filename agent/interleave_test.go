@@ -36,10 +36,11 @@ type interleaving struct {
 	thin *machine
 	bare *machine
 
-	files   map[string]*owned // by name: what is to be there in the end, for nobody but the owner changes it
-	fought  map[string]string // contents that two people gave to the same file, and the name of that
-	written map[string]bool   // SHA-256 of all contents that people have saved
-	made    int               // names that were given
+	files   map[string]*owned   // by name: what is to be there in the end, for nobody but the owner changes it
+	fought  map[string]string   // contents that two people gave to the same file, and the name of that
+	written map[string]bool     // SHA-256 of all contents that people have saved
+	without map[string]*machine // by content: who of laptop and nas, which want all, has been told to do without
+	made    int                 // names that were given
 	began   time.Time
 	done    map[string]int // how often each kind of step was taken
 }
@@ -101,7 +102,8 @@ func newInterleaving(t *testing.T, seed uint64) *interleaving {
 	n.user = n.account(t, "anna")
 	w := &interleaving{
 		t: t, rng: rand.New(rand.NewPCG(seed, 0)), //nolint:gosec // the same steps for the same seed
-		files: make(map[string]*owned), fought: make(map[string]string), written: make(map[string]bool), done: make(map[string]int),
+		files: make(map[string]*owned), fought: make(map[string]string), written: make(map[string]bool),
+		without: make(map[string]*machine), done: make(map[string]int),
 	}
 	laptop, desktop, nas, tablet := n.machine(t, "laptop"), n.machine(t, "desktop"), n.machine(t, "nas"), n.machine(t, "tablet")
 	w.all, w.desk, w.bare, w.thin = []*machine{laptop, desktop, nas, tablet}, []*machine{laptop, desktop, tablet}, nas, tablet
@@ -352,9 +354,35 @@ func (w *interleaving) checkCopies() {
 	}
 }
 
+// forgetPromises has contents be dropped that somebody may count on who was killed in the middle of a drop: for ten minutes they are kept for that.
+func (w *interleaving) forgetPromises() {
+	w.t.Helper()
+	for _, m := range w.all {
+		m.stop()
+		for _, notes := range []string{".git/annex/objects/*/*/*/*.rtm", "annex/objects/*/*/*/*.rtm"} {
+			found, err := filepath.Glob(filepath.Join(m.dir, notes))
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			for _, note := range found {
+				if err := errors.Join(os.Chmod(filepath.Dir(note), 0o700), os.Remove(note)); err != nil {
+					w.t.Error(err)
+				}
+			}
+		}
+	}
+	for _, m := range w.all {
+		m.spawn()
+	}
+	for _, m := range w.all {
+		m.online(len(w.all) - 1)
+	}
+}
+
 // dropUnused drops what git annex unused lists. Nothing of it comes back.
 func (w *interleaving) dropUnused() {
 	w.t.Helper()
+	w.forgetPromises()
 	said := make(map[*machine]string)
 	for _, m := range w.all {
 		m.eventually("drop what is unused", func() error {

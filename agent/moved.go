@@ -51,6 +51,7 @@ func (c *clone) lookAtContents(ctx context.Context) error {
 		c.log.Warn("compare git-annex branch", "err", err) // its history was rewritten
 		return nil
 	}
+	c.relinked(slices.Concat(came, gone))
 	var here, absent []annex.Key
 	for _, k := range came {
 		if !c.annex.Has(k) {

@@ -56,6 +56,34 @@ func (c *clone) dropOverwritten() {
 	})
 }
 
+// relinked has files looked at whose content has come under the name of another key, or has gone from there, as that of the extension that a file had
+// before: a file that is one with that object has another number of names now, for which git takes it for changed, and no event tells of it.
+func (c *clone) relinked(keys []annex.Key) {
+	if len(keys) == 0 || c.watch == nil || !c.annex.ThinFiles() {
+		return
+	}
+	moved := make(map[string]bool)
+	for _, k := range keys {
+		moved[k.Digest()] = true
+	}
+	delete(moved, "")
+	for k, paths := range c.want.named {
+		if !moved[k.Digest()] {
+			continue
+		}
+		for _, p := range paths {
+			st, err := c.git.Stat(p)
+			if err != nil {
+				continue
+			}
+			e, err := c.git.Entry(c.side.head, p)
+			if proven, failed := c.git.IndexProves(p, e, st); err != nil || failed != nil || !proven {
+				c.side.audited[p], c.side.pending[p] = true, true
+			}
+		}
+	}
+}
+
 // renamed takes in that a file has one name less, and is otherwise as it was seen.
 func (c *clone) renamed(ctx context.Context, path string, seen, now gitrepo.Stat) {
 	st, err := c.git.Stat(path)

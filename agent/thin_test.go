@@ -95,3 +95,37 @@ func TestThin(t *testing.T) {
 		a.sound()
 	})
 }
+
+// TestSharesObject has git-annex put the content of a file under another key, and take it from there, with annex.thin: it is one with the file.
+func TestSharesObject(t *testing.T) { annextest.Each(t, testSharesObject) }
+
+func testSharesObject(t *testing.T) {
+	a := newGrove(t, agent.InitOptions{}, "laptop")[0]
+	content := noise(150_000)
+	a.stop()
+	a.git("config", "annex.thin", "true")
+	a.start()
+	a.save("file.bin", content)
+	a.clean()
+	key := a.git("annex", "lookupkey", "file.bin")
+	other := strings.TrimSuffix(key, ".bin") + ".txt"
+	if err := os.Link(a.path("file.bin"), a.path(".git/other")); err != nil {
+		t.Fatal(err)
+	}
+	known := func() {
+		t.Helper()
+		a.eventually("know the file", func() error {
+			if out, err := a.tryGit("diff-files", "--name-only"); out != "" || err != nil {
+				return fmt.Errorf("git takes %s for changed (%w)", out, err)
+			}
+			return nil
+		})
+	}
+	a.git("annex", "setkey", other, ".git/other")
+	known()
+	a.git("annex", "unused")
+	a.git("annex", "dropunused", "--force", "1")
+	known()
+	a.has("file.bin", content)
+	a.clean()
+}

@@ -47,7 +47,7 @@ func (r *Repo) FixPointer(ctx context.Context, path string, st gitrepo.Stat, old
 		return Added{}, false, err
 	}
 	right, annexed := EntryKey(r.git, old)
-	if !annexed || k == right || !k.sameContent(right) || r.Has(k) || !r.Has(right) {
+	if !annexed || k == right || k.Digest() == "" || k.Digest() != right.Digest() || r.Has(k) || !r.Has(right) {
 		return Added{}, false, nil
 	}
 	if seen != st {

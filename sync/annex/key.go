@@ -145,13 +145,11 @@ func (k Key) VerifiableHash() (sum [sha256.Size]byte, ok bool) {
 	return sum, err == nil
 }
 
-// sameContent says whether the keys are made of the same hash, so that at most their extensions differ.
-func (k Key) sameContent(other Key) bool {
-	_, hashed := newBackendHash(k.Backend())
-	return hashed && k.withoutExtension() == other.withoutExtension()
-}
-
-func (k Key) withoutExtension() string {
+// Digest gives what keys of the same content have in common, whatever the extension: backend, size and hash; "" for keys that are not made of a hash.
+func (k Key) Digest() string {
+	if _, hashed := newBackendHash(k.Backend()); !hashed {
+		return ""
+	}
 	f, _ := splitKey(k.text)
 	hash, _, _ := strings.Cut(f.name, ".")
 	return strings.TrimSuffix(k.text, f.name) + hash
