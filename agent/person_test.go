@@ -147,7 +147,7 @@ func TestPersonRewritesHistory(t *testing.T) {
 	only(t, files, a, b)
 }
 
-// TestThinksBetterOfIt has a person stage files and take them away again before anything was committed.
+// TestThinksBetterOfIt has a person stage files and take them away or back again before anything was committed.
 func TestThinksBetterOfIt(t *testing.T) {
 	ms := newGrove(t, agent.InitOptions{Plain: true}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
@@ -160,7 +160,9 @@ func TestThinksBetterOfIt(t *testing.T) {
 	}
 	a.save("sub/dir/new", "2")
 	a.save("draft/new", "3")
+	a.save("sub/dir/file", "4")
 	a.try("add", ".")
+	a.save("sub/dir/file", "1")
 	for _, p := range []string{"sub/dir/new", "draft"} {
 		if err := os.RemoveAll(a.path(p)); err != nil {
 			t.Fatal(err)

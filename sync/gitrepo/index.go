@@ -340,15 +340,15 @@ func (it indexItem) keepsOut() bool {
 	return it.flags&flagAssumeValid != 0 || it.xflags&flagSkipWorktree != 0
 }
 
-// stale reports whether what is staged is right but for the size of the file, which is enough for git to take it for changed. An index without
-// the size has git look.
+// stale reports whether git takes a path for changed that is as e says, without a look: something else is staged, or the size of another file is known.
+// An index without the size has git look.
 func (x *index) stale(e IndexEntry) bool {
 	it, ok := x.find(e.Path)
-	if !ok || it.keepsOut() || e.Entry.IsZero() || x.entry(it) != e.Entry {
+	if !ok || it.keepsOut() {
 		return false
 	}
 	size := binary.BigEndian.Uint32(x.data[it.off+36:])
-	return size != 0 && size != uint32(e.Stat.Size)
+	return x.entry(it) != e.Entry || size != 0 && size != uint32(e.Stat.Size)
 }
 
 // statFields encodes a stat the way the index has it: seconds and nanoseconds of ctime and mtime, dev, ino, then

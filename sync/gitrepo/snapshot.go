@@ -42,7 +42,7 @@ type SnapshotResult struct {
 	Index   []IndexEntry // all paths looked at, also unchanged ones, with their stat, for Advance and Known
 	Held    IndexState   // what the index held before anything was looked at
 	Staged  []string     // of Changes, those that the index holds already just so: git is at work, or a person has added them
-	Stale   []string     // unchanged, but git takes them for changed: the index has another size (a filter put content in the place of a pointer), or has what is gone
+	Stale   []string     // of Index, those that git takes for changed without a look: something else is staged, or a filter has made another size of a pointer
 	Skipped []string     // changed while being read, open for writing, or unreadable: try again
 	Err     error        // why paths were skipped, when it was not a change meanwhile
 }
@@ -207,7 +207,7 @@ func (s *snapshot) removed(path string, base Entry) error {
 	return s.r.objects.files(base.Hash, path+"/", remove)
 }
 
-// forsaken records what a person has added to the index, and base does not have, of a path that is gone and of what was below it.
+// forsaken records what the index alone has of a path that is gone, and below it: a person has added it, and removed it again.
 func (s *snapshot) forsaken(path string, base Entry) {
 	staged := s.index.below(path)
 	if it, ok := s.index.find(path); ok && (base.IsZero() || base.isDir()) {
@@ -218,7 +218,6 @@ func (s *snapshot) forsaken(path string, base Entry) {
 			continue
 		}
 		s.seen[it.path] = true
-		s.res.Stale = append(s.res.Stale, it.path)
 		s.res.Index = append(s.res.Index, IndexEntry{Path: it.path})
 	}
 }

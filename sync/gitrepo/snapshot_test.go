@@ -92,14 +92,14 @@ func TestSnapshot(t *testing.T) {
 	check([]string{"D d/x", "D d/y"}, "d/x", "d", "")
 }
 
-// TestSnapshotOfForsaken looks at what was added to the index alone and is gone.
-func TestSnapshotOfForsaken(t *testing.T) {
+// TestSnapshotOfStale looks at files that are gone, or as base has them, and of which the index has something else.
+func TestSnapshotOfStale(t *testing.T) {
 	c := newClone(t)
-	for _, p := range []string{"file", "dir/file", "place"} {
+	for _, p := range []string{"file", "dir/file", "place", "taken back"} {
 		c.write(p, "1")
 	}
 	c.commit("")
-	staged := []string{"dir/a", "dir/b", "gone/deep/file", "gone/kept out", "new", "place-", "there"}
+	staged := []string{"dir/a", "dir/b", "gone/deep/file", "gone/kept out", "new", "place-", "taken back", "there"}
 	for _, p := range staged {
 		c.write(p, "2")
 	}
@@ -110,9 +110,10 @@ func TestSnapshotOfForsaken(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	res := c.snapshot("new", "place-", "gone/deep", "gone", "dir/a", "dir", "there", "file", "never")
+	c.write("taken back", "1")
+	res := c.snapshot("new", "place-", "gone/deep", "gone", "dir/a", "dir", "there", "taken back", "file", "never")
 	slices.Sort(res.Stale)
-	if want := []string{"dir/a", "dir/b", "gone/deep/file", "new", "place-"}; !slices.Equal(res.Stale, want) {
+	if want := []string{"dir/a", "dir/b", "dir/file", "file", "gone/deep/file", "new", "place-", "taken back"}; !slices.Equal(res.Stale, want) {
 		t.Errorf("stale is %q, want %q", res.Stale, want)
 	}
 	if got, want := paths(res.Changes), []string{"D dir/file", "D file", "A there"}; !slices.Equal(got, want) {
@@ -120,7 +121,7 @@ func TestSnapshotOfForsaken(t *testing.T) {
 	}
 	old := c.head()
 	c.advance(old, old, slices.DeleteFunc(res.Index, func(e IndexEntry) bool { return !slices.Contains(res.Stale, e.Path) }))
-	if got, want := c.run("status", "--porcelain"), " D dir/file\n D file\nA  \"gone/kept out\"\nA  there"; got != want {
+	if got, want := c.run("status", "--porcelain"), "D  dir/file\nD  file\nA  \"gone/kept out\"\nA  there"; got != want {
 		t.Errorf("git status says %q, want %q", got, want)
 	}
 }
