@@ -32,7 +32,7 @@ type person struct {
 	staged     map[string]bool               // paths of changes that only the index has yet, or that git-annex is about
 	vanished   map[string]time.Time          // since when annexed files are missing that git-annex may be about to replace
 	unread     map[string]int                // paths that could not be read, and how often that was tried
-	audited    map[string]bool               // paths that git status found to differ
+	audited    map[string]bool               // paths that git status has found to differ, or would
 	audit      bool                          // compare everything, for an event may have been missed
 	known      map[string]gitrepo.Stat       // files as last read or written by us
 	unwritten  map[string]gitrepo.IndexEntry // what the index is yet to know of files that are as HEAD has them

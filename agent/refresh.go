@@ -12,8 +12,8 @@ import (
 )
 
 // refreshIndex corrects what the index says of files that are as HEAD has them: those that git takes for changed, for git-annex has just put their
-// content in the place of the pointer or a person has staged something else and thought better of it, and those that an audit found to differ, for the agent died
-// before it could.
+// content in the place of the pointer or a person has staged something else and thought better of it, and those that an audit found to differ, for the
+// agent died before it could.
 func (c *clone) refreshIndex(ctx context.Context, snap gitrepo.SnapshotResult) error {
 	for _, p := range snap.Stale {
 		c.side.audited[p] = true

@@ -27,17 +27,7 @@ func testKeysOpen(t *testing.T) {
 			}
 			cmd := exec.CommandContext(t.Context(), "git-annex", "drop", "--batch", "--json")
 			cmd.Dir = dir
-			in, err := cmd.StdinPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			out, err := cmd.StdoutPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
+			in, out := annextest.Start(t, cmd)
 			if _, err := in.Write([]byte("file\n")); err != nil {
 				t.Error(err)
 			}

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/git-arbor/arbor/sync/annex/annextest"
 	"github.com/git-arbor/arbor/sync/gitrepo"
 )
 
@@ -270,17 +271,7 @@ func TestRemovalExcludes(t *testing.T) {
 func shellLocks(t *testing.T, r *Repo, k Key) bool {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "git-annex-shell", "p2pstdio", r.git.Dir(), uuidB, "--uuid", r.UUID())
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	in, out := annextest.Start(t, cmd)
 	defer func() {
 		_ = in.Close()
 		_ = cmd.Wait()

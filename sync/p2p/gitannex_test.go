@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/git-arbor/arbor/sync/annex"
+	"github.com/git-arbor/arbor/sync/annex/annextest"
 )
 
 // gitEnv is the environment of every git and git-annex child: nothing of the person's own configuration.
@@ -105,17 +106,7 @@ func annexShell(t *testing.T, dir string) *pipes {
 	}
 	cmd := exec.Command("git-annex-shell", "p2pstdio", dir, clientUUID, "--uuid", uuid(t, dir))
 	cmd.Env = gitEnv(t)
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	in, out := annextest.Start(t, cmd)
 	p := &pipes{out, in, cmd}
 	t.Cleanup(func() {
 		_ = p.Close()

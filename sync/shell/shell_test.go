@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/git-arbor/arbor/sync/annex"
+	"github.com/git-arbor/arbor/sync/annex/annextest"
 	"github.com/git-arbor/arbor/sync/p2p"
 	"github.com/git-arbor/arbor/sync/shell"
 )
@@ -203,17 +204,7 @@ func TestNotifyChanges(t *testing.T) {
 	dir := e.newAnnex("repo")
 	e.git(dir, "commit", "-q", "--allow-empty", "-m", "first")
 	cmd := e.command(e.home, nil, shell.Name, "notifychanges", dir)
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	in, out := annextest.Start(t, cmd)
 	lines := bufio.NewReader(out)
 	expect := func(want string) {
 		t.Helper()
