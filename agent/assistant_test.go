@@ -184,9 +184,7 @@ func (m *machine) assistant() (stop func()) {
 	if err := os.Remove(journal); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		m.t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
-		m.t.Fatal(err)
-	}
+	outlived := m.startOf(cmd)
 	ended := make(chan struct{})
 	go func() { defer close(ended); _ = cmd.Wait() }()
 	m.t.Cleanup(func() {
@@ -195,6 +193,7 @@ func (m *machine) assistant() (stop func()) {
 		_ = end.Run()
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // and what it has started
 		<-ended
+		outlived()
 		said, _ := os.ReadFile(journal)
 		m.t.Logf("%s: %s", m.name, said)
 	})

@@ -2,7 +2,9 @@ package agent_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -60,7 +62,8 @@ func pathsIn(home string) config.Paths {
 	}
 }
 
-// spawn runs the agent in a process of its own. Then stop ends it in peace, and kill as a power cut would.
+// spawn runs the agent in a process of its own. Then stop ends it in peace, and kill as a crash would: the git that it has started runs on. The test
+// does not end before that has.
 func (m *machine) spawn(options ...func(*exec.Cmd)) {
 	m.t.Helper()
 	cmd := exec.Command("/proc/self/exe") // also for a user who may not look where it is
@@ -71,9 +74,7 @@ func (m *machine) spawn(options ...func(*exec.Cmd)) {
 		option(cmd)
 	}
 	cmd.WaitDelay = time.Second
-	if err := cmd.Start(); err != nil {
-		m.t.Fatal(err)
-	}
+	outlived := m.startOf(cmd)
 	m.pid = cmd.Process.Pid
 	end := sync.OnceFunc(func() { _ = cmd.Wait() })
 	m.stop = func() {
@@ -82,15 +83,36 @@ func (m *machine) spawn(options ...func(*exec.Cmd)) {
 		m.pid = 0
 	}
 	m.kill = func() {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // its git children too
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 		end()
 		m.pid = 0
 	}
+	m.t.Cleanup(outlived)
 	m.t.Cleanup(m.kill)
 	m.eventually("start", func() error {
 		_, err := m.client().Status(context.Background(), 0)
 		return err
 	})
+}
+
+// startOf starts cmd, and returns what waits until all that it has started has ended, too.
+func (m *machine) startOf(cmd *exec.Cmd) (outlived func()) {
+	m.t.Helper()
+	ended, held, err := os.Pipe()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	cmd.ExtraFiles = []*os.File{nil, held} // which they inherit; the first is for an agent to give another to its git
+	if err := errors.Join(cmd.Start(), held.Close()); err != nil {
+		m.t.Fatal(err)
+	}
+	return func() {
+		defer ended.Close()
+		_ = ended.SetReadDeadline(time.Now().Add(patience))
+		if _, err := ended.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+			m.t.Errorf("%s: what %s has started does not end: %v", m.name, cmd, err)
+		}
+	}
 }
 
 // smallDisk puts the agent's clone on a file system of this many bytes. It needs user namespaces, or root.
