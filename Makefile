@@ -50,7 +50,7 @@ bin/git-arbor:
 
 install: bin/git-arbor
 	install -D -m 755 bin/git-arbor $(DESTDIR)$(PREFIX)/bin/git-arbor
-	install -D -m 644 contrib/systemd/arbor.service $(DESTDIR)$(PREFIX)/lib/systemd/user/arbor.service
+	install -D -m 644 docs/arbor.service $(DESTDIR)$(PREFIX)/lib/systemd/user/arbor.service
 	sed -i 's|/usr/local/|$(PREFIX)/|' $(DESTDIR)$(PREFIX)/lib/systemd/user/arbor.service
 
 clean:

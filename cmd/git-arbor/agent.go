@@ -22,7 +22,7 @@ func newAgentCommand(a *app) *cobra.Command {
 		Use:   "agent",
 		Short: "Run the agent, which does the work, until it is stopped",
 		Long: `Run the agent in the foreground until it gets SIGTERM or SIGINT. SIGHUP makes it read the configuration again. There is
-one agent for all clones of a person on a machine. As a systemd user unit: contrib/systemd/arbor.service.`,
+one agent for all clones of a person on a machine. As a systemd user unit: docs/arbor.service.`,
 		Args: cobra.ExactArgs(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return runAgent(cmd.Context(), a, newLog(a, verbose))
