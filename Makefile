@@ -5,7 +5,9 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 LDFLAGS  = -s -w -X main.version=$(VERSION)
 TOOL     = $(GO) tool -modfile=tools.mod
 FUZZTIME ?= 30s
-TEST     = $(GO) test -shuffle=on
+# Tests wait for programs more than they compute.
+PARALLEL ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
+TEST     = $(GO) test -shuffle=on -parallel $(PARALLEL)
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/git-arbor ./cmd/git-arbor

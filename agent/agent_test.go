@@ -11,6 +11,7 @@ import (
 )
 
 func TestTwoMachines(t *testing.T) {
+	t.Parallel()
 	for _, plain := range []bool{true, false} {
 		t.Run(fmt.Sprintf("plain=%v", plain), func(t *testing.T) {
 			ms := newGrove(t, agent.InitOptions{Plain: plain}, "laptop", "desktop")

@@ -54,6 +54,7 @@ func (m *machine) annexSound() {
 
 // TestAnnexOfBefore has agents keep a repository of an old version in step, with keys of every kind.
 func TestAnnexOfBefore(t *testing.T) {
+	t.Parallel()
 	n := newNetwork(t)
 	a, b := n.machine(t, "laptop"), n.machine(t, "desktop")
 	files := a.annexBefore("8")
@@ -80,6 +81,7 @@ func TestAnnexOfBefore(t *testing.T) {
 // TestUnlocked has a person unlock files where new ones are locked. They stay unlocked, also when they are edited, and when they are looked at
 // again though nothing has changed.
 func TestUnlocked(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	want := make(map[string]string)
@@ -119,6 +121,7 @@ func TestUnlocked(t *testing.T) {
 
 // TestEmptied has a program that knows nothing of git-annex check out a file whose content is here.
 func TestEmptied(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	want := map[string]string{"large.bin": noise(150_000)}
@@ -136,6 +139,7 @@ func TestEmptied(t *testing.T) {
 // TestHuge has two files of one content so large that it is copied into them beside everything else, also after a person's git has put pointers
 // in their places.
 func TestHuge(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	content := noise(annex.HugeSize + 1)
@@ -158,6 +162,7 @@ func TestHuge(t *testing.T) {
 
 // TestMovedLinks has a person move locked files into other folders, without git and with it.
 func TestMovedLinks(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	content := make(map[string]string)
@@ -217,6 +222,7 @@ func (m *machine) locked(name string) {
 
 // TestForgetDead has a person forget a lost machine with git-annex on one machine; nothing of it comes back from the other.
 func TestForgetDead(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop", "lost")
 	a, b, lost := ms[0], ms[1], ms[2]
 	a.save("f.bin", strings.Repeat("1", 200_000))
@@ -303,6 +309,7 @@ func TestForgetDead(t *testing.T) {
 
 // TestBecomesAnnex: a person begins to use git-annex in a clone, and then in another; the agents go on with it.
 func TestBecomesAnnex(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{Plain: true}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	a.save("text.txt", "1\n")
@@ -340,6 +347,7 @@ func TestBecomesAnnex(t *testing.T) {
 
 // TestAdjustedBranch: an adjusted branch is left alone while it is checked out, and is not shared.
 func TestAdjustedBranch(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	a.save("before.txt", "before\n")

@@ -13,6 +13,7 @@ import (
 
 // TestKindsChange has files become folders and links, and the reverse, while the other side sees it live.
 func TestKindsChange(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{Plain: true}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	files := map[string]string{"file": "1\n", "folder/in": "2\n", "folder/too": "3\n", "linked": "4\n"}
@@ -61,6 +62,7 @@ func TestKindsChange(t *testing.T) {
 
 // TestApart has two people do what clashes while one is away.
 func TestApart(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{Plain: true}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	files := many(120, "album", "photo")
@@ -133,6 +135,7 @@ func TestApart(t *testing.T) {
 
 // TestMuchApart has 300 files changed on both sides, a third of them by both.
 func TestMuchApart(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{Plain: true}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	base := many(300, "d", "base")
@@ -169,6 +172,7 @@ func TestMuchApart(t *testing.T) {
 // depends on who hears of whom first: mostly three or four a round. Machines that merged each other's merges without end
 // would make hundreds.
 func TestSameMoment(t *testing.T) {
+	t.Parallel()
 	const rounds = 10
 	ms := newGrove(t, agent.InitOptions{Plain: true}, "laptop", "desktop", "nas")
 	want := make(map[string]string)
@@ -197,6 +201,7 @@ func TestSameMoment(t *testing.T) {
 // TestAnnexedAndPlainClash has a large file and a small one, and two large ones, of the same name on two sides, and
 // contents dropped by hand.
 func TestAnnexedAndPlainClash(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	a.save("kept.bin", noise(150_000))

@@ -45,6 +45,7 @@ var owners = map[string][]string{
 }
 
 func TestArrows(t *testing.T) {
+	t.Parallel()
 	const module = "github.com/git-arbor/arbor/"
 	cmd := exec.CommandContext(t.Context(), "go", "list", "-f", "{{.ImportPath}} {{join .Imports \" \"}}", "./...")
 	cmd.Dir = ".."

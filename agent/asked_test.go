@@ -64,6 +64,7 @@ func (m *machine) queued(first ...string) {
 
 // TestGetGoesFirst asks for one file, large and the last, while many others are on their way.
 func TestGetGoesFirst(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	if err := b.client().Pause(t.Context(), control.PauseRequest{}); err != nil {
@@ -138,6 +139,7 @@ func hasCode(err error, code string) bool {
 
 // TestGetSaysWhy has files asked for that cannot be got.
 func TestGetSaysWhy(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	if err := b.client().Pause(t.Context(), control.PauseRequest{Peer: "laptop"}); err != nil {

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/git-arbor/arbor/agent"
-	"github.com/git-arbor/arbor/sync/annex/annextest"
 )
 
 // daemonLog is what the assistant says.
@@ -24,30 +23,18 @@ const daemonLog = ".git/annex/daemon.log"
 // so also what Arbor puts there, can make the assistant lose what it was about to commit: that, and nothing that is Arbor's to do, is saved again.
 func TestAssistant(t *testing.T) {
 	t.Parallel()
-	for name, path := range map[string]string{"system": os.Getenv("PATH"), "sid": annextest.SidPath(t)} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop")
-			for _, m := range ms {
-				m.stop()
-				m.env = []string{"PATH=" + path}
-				m.spawn()
-			}
-			for _, m := range ms {
-				m.online(1)
-			}
-			testAssistant(t, ms[0], ms[1])
-		})
-	}
+	eachAnnex(t, testAssistant)
 }
 
-func testAssistant(t *testing.T, a, b *machine) {
+func testAssistant(t *testing.T, n *network) {
+	ms := n.grove(t, agent.InitOptions{}, "laptop", "desktop")
+	a, b := ms[0], ms[1]
 	want := map[string]string{"first.bin": noise(200_000), "first.txt": "1\n"}
 	a.saveAll(want)
 	only(t, want, a, b)
 	stock := a.stock(a.dir)
 	stock.try(syncContent...)
-	for _, m := range []*machine{a, b} { // an older assistant may take an unlocked file that gets its content for deleted
+	for _, m := range ms { // an older assistant may take an unlocked file that gets its content for deleted
 		m.git("config", "annex.addunlocked", "false")
 	}
 	stop := stock.assistant()

@@ -16,6 +16,7 @@ import (
 
 // TestSlowTimerAlone has no XMPP server for good: the slow timer brings all over, over links.
 func TestSlowTimerAlone(t *testing.T) {
+	t.Parallel()
 	n := newNetwork(t)
 	ms := n.grove(t, agent.InitOptions{}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
@@ -44,6 +45,7 @@ func TestSlowTimerAlone(t *testing.T) {
 
 // TestHooksAreTold has the person's programs write down their environment.
 func TestHooksAreTold(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{Plain: true}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	out := func(m *machine) string { return filepath.Join(m.home, "told") }
@@ -81,6 +83,7 @@ func TestHooksAreTold(t *testing.T) {
 
 // TestSyncWaits has Sync with Wait return only when the other has the same, and Pause hold back contents alone.
 func TestSyncWaits(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	for round := range 5 {
@@ -133,6 +136,7 @@ func TestSyncWaits(t *testing.T) {
 
 // TestWritersAtWork has one file kept open for long while a peer changes it, and a log that never rests.
 func TestWritersAtWork(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{Plain: true}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	a.save("open.txt", "one\ntwo\nthree\n")
@@ -198,6 +202,7 @@ func TestWritersAtWork(t *testing.T) {
 
 // TestTransferIsResumed restarts the agent that receives, and then the one that sends, in the middle of a large file.
 func TestTransferIsResumed(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	b.configure("\n[limits]\ndown = \"4M\"\nlan = true\n")
@@ -230,6 +235,7 @@ func TestTransferIsResumed(t *testing.T) {
 
 // TestServerForgets has the server restart while signals are under way, over and over.
 func TestServerForgets(t *testing.T) {
+	t.Parallel()
 	n := newNetwork(t)
 	ms := n.grove(t, agent.InitOptions{Plain: true}, "laptop", "desktop")
 	want := make(map[string]string)

@@ -10,6 +10,7 @@ import (
 // TestCopyUnderAnotherName has the laptop copy a file and rename another, each to another extension. The desktop, which exchanges no
 // contents with anybody by then, makes both from what it has.
 func TestCopyUnderAnotherName(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	copied, renamed, other := noise(300_000), noise(5<<20), noise(200_000)

@@ -66,6 +66,7 @@ func (s *stanzas) take() map[string]int {
 // TestLocationsCostLittle: what it costs a grove to know where contents are grows with the clones, not with their square, and
 // not with the contents.
 func TestLocationsCostLittle(t *testing.T) {
+	t.Parallel()
 	const clones = 5
 	n := newNetwork(t)
 	count := &stanzas{sent: make(map[string]int)}

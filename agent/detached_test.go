@@ -10,6 +10,7 @@ import (
 
 // TestDetachedHead: a person who looks at an old commit gets the contents of its files, and nothing else is done there.
 func TestDetachedHead(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	if err := b.client().Pause(t.Context(), control.PauseRequest{}); err != nil {

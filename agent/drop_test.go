@@ -67,6 +67,7 @@ func (m *machine) sound() {
 
 // TestSaysWhatIsNotHere: when a log says of a content that was dropped that it is here, as after git-annex has lost a line of it, that is put right.
 func TestSaysWhatIsNotHere(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	want := map[string]string{"f.bin": noise(300_000)}
@@ -89,6 +90,7 @@ func TestSaysWhatIsNotHere(t *testing.T) {
 
 // TestDrop: what is dropped stays away, also after a restart, and everybody knows, until it is asked for.
 func TestDrop(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop", "nas")
 	a, b, c := ms[0], ms[1], ms[2]
 	want := map[string]string{"large.bin": noise(300_000), "folder/a": noise(200_000), "folder/b": noise(250_000), "small": "1\n"}
@@ -162,6 +164,7 @@ func holdersIn(t *testing.T, r control.MapReply) []string {
 
 // TestDropKeeps has contents dropped of which there are too few copies elsewhere.
 func TestDropKeeps(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop", "nas")
 	a, b, c := ms[0], ms[1], ms[2]
 	want := map[string]string{"two.bin": noise(300_000), ".gitattributes": "three* annex.numcopies=3\n", "three.bin": noise(250_000)}
@@ -214,8 +217,9 @@ func TestDropKeeps(t *testing.T) {
 
 // TestDropAsksRemotes has contents dropped of which the other copies are in remotes.
 func TestDropAsksRemotes(t *testing.T) {
-	annextest.Each(t, func(t *testing.T) {
-		ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop")
+	t.Parallel()
+	eachAnnex(t, func(t *testing.T, n *network) {
+		ms := n.grove(t, agent.InitOptions{}, "laptop", "desktop")
 		a, b := ms[0], ms[1]
 		cloud, drive := annextest.TempDir(t), filepath.Join(annextest.TempDir(t), "drive.git")
 		b.git("clone", "-q", "--bare", b.dir, drive)
@@ -287,6 +291,7 @@ func TestDropAsksRemotes(t *testing.T) {
 
 // TestDropSameMoment has two people drop the same contents, over and over. One copy of each stays.
 func TestDropSameMoment(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	want := make(map[string]string)
@@ -336,6 +341,7 @@ func TestDropSameMoment(t *testing.T) {
 
 // TestGitAnnexDrops has a person drop, and get, with git-annex itself, beside the agent and while it is off.
 func TestGitAnnexDrops(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	want := map[string]string{"one.bin": noise(300_000), "two.bin": noise(250_000), "lost.bin": noise(200_000)}
@@ -394,6 +400,7 @@ func TestGitAnnexDrops(t *testing.T) {
 
 // TestDropSurvivesKills kills the agent while it drops. What has gone stays away after the restart, and all else is whole.
 func TestDropSurvivesKills(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	want := make(map[string]string)

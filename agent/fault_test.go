@@ -49,6 +49,7 @@ func (m *machine) account(change func(*config.Account)) {
 }
 
 func TestAccountFaultsAreToldAndMended(t *testing.T) {
+	t.Parallel()
 	n := newNetwork(t)
 	wrong := filepath.Join(t.TempDir(), "wrong")
 	if err := os.WriteFile(wrong, []byte("not it\n"), 0o600); err != nil {
@@ -89,6 +90,7 @@ func TestAccountFaultsAreToldAndMended(t *testing.T) {
 }
 
 func TestServerIsAway(t *testing.T) {
+	t.Parallel()
 	n := newNetwork(t)
 	ms := n.grove(t, agent.InitOptions{Plain: true}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
@@ -109,6 +111,7 @@ func TestServerIsAway(t *testing.T) {
 }
 
 func TestOneAgentForAClone(t *testing.T) {
+	t.Parallel()
 	n := newNetwork(t)
 	a, b := n.machine(t, "laptop"), n.machine(t, "intruder")
 	a.init(agent.InitOptions{Plain: true})
@@ -131,6 +134,7 @@ func TestOneAgentForAClone(t *testing.T) {
 }
 
 func TestOtherClonesGoOn(t *testing.T) {
+	t.Parallel()
 	n := newNetwork(t)
 	a := n.machine(t, "laptop")
 	a.init(agent.InitOptions{Plain: true})
@@ -151,6 +155,7 @@ func TestOtherClonesGoOn(t *testing.T) {
 }
 
 func TestFolderVanishesAndComesBack(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{Plain: true}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	a.save("file", "1")
@@ -187,6 +192,7 @@ func TestFolderVanishesAndComesBack(t *testing.T) {
 }
 
 func TestDamagedObject(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{Plain: true}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	a.save("file", "1")
@@ -217,6 +223,7 @@ func TestDamagedObject(t *testing.T) {
 }
 
 func TestBadConfigurationKeepsTheOld(t *testing.T) {
+	t.Parallel()
 	n := newNetwork(t)
 	a := n.machine(t, "laptop")
 	a.init(agent.InitOptions{Plain: true})
@@ -243,6 +250,7 @@ func TestBadConfigurationKeepsTheOld(t *testing.T) {
 }
 
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	n := newNetwork(t)
 	a, b := n.machine(t, "laptop"), n.machine(t, "desktop")
 	a.init(agent.InitOptions{Plain: true})
@@ -278,6 +286,7 @@ func TestFullDisk(t *testing.T) {
 }
 
 func TestUnreadableFile(t *testing.T) {
+	t.Parallel()
 	n := newNetwork(t)
 	a, b := n.machine(t, "laptop"), n.machine(t, "desktop")
 	a.init(agent.InitOptions{Plain: true})

@@ -12,6 +12,7 @@ import (
 
 // TestFetchAfterPause has a cycle run, for another reason, before the pause after a failed fetch is over: the fetch is tried again all the same.
 func TestFetchAfterPause(t *testing.T) {
+	t.Parallel()
 	c := &clone{agenda: newAgenda(), peers: newPeers(), log: slog.New(slog.DiscardHandler)}
 	p := &peer{links: []link.Candidate{{}}, fetching: true, told: 1}
 	c.peers.byID[p.id] = p

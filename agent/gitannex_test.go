@@ -1,6 +1,7 @@
 package agent_test
 
 import (
+	"cmp"
 	"crypto/rand"
 	"fmt"
 	"os"
@@ -13,10 +14,13 @@ import (
 )
 
 // TestBesideGitAnnex has a person use git-annex's own commands in a clone while the agents run.
-func TestBesideGitAnnex(t *testing.T) { annextest.Each(t, testBesideGitAnnex) }
+func TestBesideGitAnnex(t *testing.T) {
+	t.Parallel()
+	eachAnnex(t, testBesideGitAnnex)
+}
 
-func testBesideGitAnnex(t *testing.T) {
-	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop")
+func testBesideGitAnnex(t *testing.T, n *network) {
+	ms := n.grove(t, agent.InitOptions{}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	large := func() string {
 		data := make([]byte, 200_000)
@@ -71,12 +75,14 @@ func testBesideGitAnnex(t *testing.T) {
 }
 
 // TestServesGitAnnex has somebody who has git-annex only use a machine's clone as an ssh remote, while the agents run.
-func TestServesGitAnnex(t *testing.T) { annextest.Each(t, testServesGitAnnex) }
+func TestServesGitAnnex(t *testing.T) {
+	t.Parallel()
+	eachAnnex(t, testServesGitAnnex)
+}
 
-func testServesGitAnnex(t *testing.T) {
-	t.Setenv("PATH", annextest.SSH(t, shell.Name)+":"+os.Getenv("PATH"))
-	t.Setenv("GORACE", "atexit_sleep_ms=0") // else the race detector lets every program sleep for a second when it ends
-	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop")
+func testServesGitAnnex(t *testing.T, n *network) {
+	n.path = annextest.SSH(t, shell.Name) + ":" + cmp.Or(n.path, os.Getenv("PATH"))
+	ms := n.grove(t, agent.InitOptions{}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	first, second, third := noise(200_000), noise(200_000), noise(200_000)
 	a.save("first.bin", first)

@@ -20,6 +20,7 @@ import (
 	"github.com/git-arbor/arbor/agent/control"
 	"github.com/git-arbor/arbor/agent/status"
 	"github.com/git-arbor/arbor/config"
+	"github.com/git-arbor/arbor/sync/annex/annextest"
 	"github.com/git-arbor/arbor/xmpp/xmppserver"
 	"github.com/git-arbor/arbor/xmpp/xmpptest"
 )
@@ -37,6 +38,7 @@ type network struct {
 
 	user string                          // whose account the machines share; "" when each has its own
 	log  func(slog.Handler) slog.Handler // what the agents' logs pass; may be nil
+	path string                          // the PATH of what runs on the machines; "" is the test's own
 }
 
 // ejabberd makes the network one of the reference server.
@@ -111,7 +113,7 @@ type machine struct {
 	kill  func()           // the agent that was spawned
 	pid   int              // likewise
 	now   func() time.Time // the agent's clock; may be nil
-	env   []string         // above the test's own, for what runs there; may be nil
+	env   []string         // above the test's own, for what runs there; may be nil: then start runs the agent in this process
 
 	probeAfter time.Duration
 
@@ -122,6 +124,9 @@ func (n *network) machine(t testing.TB, name string) *machine {
 	t.Helper()
 	home := t.TempDir()
 	m := &machine{t: t, n: n, name: name, home: home, dir: filepath.Join(home, "clone"), paths: pathsIn(home)}
+	if n.path != "" {
+		m.env = []string{"PATH=" + n.path}
+	}
 	m.control = control.NewClient(m.paths.Socket)
 	t.Cleanup(m.control.Close)
 	user := n.user
@@ -141,9 +146,13 @@ func (n *network) machine(t testing.TB, name string) *machine {
 	return m
 }
 
-// start runs the agent in this process.
+// start runs the agent, in this process if it can have its environment.
 func (m *machine) start() {
 	m.t.Helper()
+	if m.env != nil {
+		m.spawn()
+		return
+	}
 	ready := make(chan struct{})
 	m.stop = background(m.t, func(ctx context.Context) error {
 		return agent.Run(ctx, agent.Options{
@@ -219,7 +228,9 @@ func (m *machine) tryGit(args ...string) (string, error) {
 	return strings.TrimSpace(string(out)), err
 }
 
-func (m *machine) environ() []string { return append(os.Environ(), m.env...) }
+func (m *machine) environ() []string {
+	return append(append(os.Environ(), "GORACE=atexit_sleep_ms=0"), m.env...) // else the race detector lets every program sleep for a second when it ends
+}
 
 // git runs git in the clone and returns what it prints.
 func (m *machine) git(args ...string) string {
@@ -393,6 +404,19 @@ func (n *network) grove(t testing.TB, opt agent.InitOptions, names ...string) []
 		m.online(len(names) - 1)
 	}
 	return machines
+}
+
+// eachAnnex runs the test with the git-annex of the system, and with the newer one, on all machines.
+func eachAnnex(t *testing.T, test func(t *testing.T, n *network)) {
+	t.Helper()
+	for name, path := range map[string]string{"system": "", "sid": annextest.SidPath(t)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n := newNetwork(t)
+			n.path = path
+			test(t, n)
+		})
+	}
 }
 
 // online waits until the machine is logged in and sees this many peers.

@@ -25,6 +25,7 @@ func comes(file string, bytes int64) func(status.Transfer) error {
 
 // TestPauseFile: what is paused keeps what has come, also over a restart, and goes on from there when it is its turn.
 func TestPauseFile(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	const size = 8 << 20
@@ -90,6 +91,7 @@ func TestPauseFile(t *testing.T) {
 
 // TestCancel: what is cancelled stays away, also after a restart, until it is asked for.
 func TestCancel(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	b.limit(func(l *config.Limits) { l.Down, l.LAN = 64<<10, true })
@@ -155,6 +157,7 @@ func TestCancel(t *testing.T) {
 // TestGivesUp: what no file names any more, or is not wanted here any more, does not come to its end, and what has come of it goes. What is
 // moved comes.
 func TestGivesUp(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	limited := func(l *config.Limits) { l.Down, l.LAN = 1<<20, true }
@@ -205,6 +208,7 @@ func TestGivesUp(t *testing.T) {
 // as a whole afterwards or not at all, and the
 // rest comes when it is resumed.
 func TestCancelInFlight(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	b.limit(func(l *config.Limits) { l.Down, l.LAN = 400_000, true })

@@ -12,6 +12,7 @@ import (
 
 // TestWhoBringsParts: who has a content, over a line of the same kind as the plan's parent, may bring parts of it beside that.
 func TestWhoBringsParts(t *testing.T) {
+	t.Parallel()
 	h := newHolders()
 	lan, far := signal.Edge{Kind: link.KindLAN, Cost: 150, Rate: 100e6}, signal.Edge{Kind: link.KindStatic, Cost: 200, Rate: 1e6}
 	from := func(e signal.Edge, clone string) signal.Edge {

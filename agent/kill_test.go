@@ -71,6 +71,7 @@ func TestEditsSurviveKills(t *testing.T) {
 // TestKilledBeforeTheBranchMoves kills an agent whose commit a peer has already, before the branch is there too. What the person does then is
 // done to that commit: there is no conflict of the person with themselves.
 func TestKilledBeforeTheBranchMoves(t *testing.T) {
+	t.Parallel()
 	n := newNetwork(t)
 	a, b := n.machine(t, "laptop"), n.machine(t, "desktop")
 	a.init(agent.InitOptions{})
@@ -132,6 +133,7 @@ func TestKilledBeforeTheBranchMoves(t *testing.T) {
 // TestKilledWhileFilesAreWritten leaves a clone with some of the files of a commit that its agent was checking out when it was killed. They are
 // not the person's: what others have done with them meanwhile stands.
 func TestKilledWhileFilesAreWritten(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{Plain: true}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	want := map[string]string{"moved": "0", "edited": "0", "deleted": "0", "other": "0"}

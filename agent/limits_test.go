@@ -30,6 +30,7 @@ func (m *machine) limit(change func(*config.Limits)) status.Limits {
 // TestLimitHolds has contents come over several connections, which together are never faster than the limit, whosever it
 // is; a change counts for what is under way.
 func TestLimitHolds(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	const bytesPerSecond, each = 2 << 20, 1 << 20
@@ -89,6 +90,7 @@ func TestLimitHolds(t *testing.T) {
 
 // TestLimitsAreShown: what is in force is in the status, and again after a restart.
 func TestLimitsAreShown(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{Plain: true}, "laptop")
 	a := ms[0]
 	// On every day of the week from the first minute on, so that it holds whenever the test runs.
@@ -127,6 +129,7 @@ func TestLimitsAreShown(t *testing.T) {
 // TestTimetableCrossed has a content on its way, under a limit that would keep it there for an hour, when the timetable ends
 // that.
 func TestTimetableCrossed(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	noon := time.Date(2026, 3, 2, 12, 0, 0, 0, time.Local)

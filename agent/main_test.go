@@ -76,15 +76,18 @@ func (m *machine) spawn(options ...func(*exec.Cmd)) {
 	cmd.WaitDelay = time.Second
 	outlived := m.startOf(cmd)
 	m.pid = cmd.Process.Pid
-	end := sync.OnceFunc(func() { _ = cmd.Wait() })
+	end := sync.OnceValue(cmd.Wait)
 	m.stop = func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		end()
+		if err := cmd.Process.Signal(syscall.SIGTERM); err == nil {
+			if err := end(); err != nil { // it has found a race, for example
+				m.t.Errorf("the agent of %s: %v", m.name, err)
+			}
+		}
 		m.pid = 0
 	}
 	m.kill = func() {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		end()
+		_ = end()
 		m.pid = 0
 	}
 	m.t.Cleanup(outlived)

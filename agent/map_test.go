@@ -12,6 +12,7 @@ import (
 
 // TestMap has three machines draw the same map, and a content reach them all along it.
 func TestMap(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop", "nas")
 	first, second := noise(3_000_000), noise(3_000_000)
 	ms[0].save("first.bin", first)

@@ -12,6 +12,7 @@ import (
 
 // TestProbe has a machine measure a link that it has got nothing over since it was started.
 func TestProbe(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop")
 	content := noise(3_000_000)
 	ms[0].save("large.bin", content)

@@ -7,15 +7,17 @@ import (
 	"time"
 
 	"github.com/git-arbor/arbor/agent"
-	"github.com/git-arbor/arbor/sync/annex/annextest"
 )
 
 // TestDropsOldExtension has git-annex drop a key that a file had before it was renamed, when its keys database remembers that: it makes the
 // file, which has the same content, a pointer to that key. The file keeps its content everywhere.
-func TestDropsOldExtension(t *testing.T) { annextest.Each(t, testDropsOldExtension) }
+func TestDropsOldExtension(t *testing.T) {
+	t.Parallel()
+	eachAnnex(t, testDropsOldExtension)
+}
 
-func testDropsOldExtension(t *testing.T) {
-	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop")
+func testDropsOldExtension(t *testing.T, n *network) {
+	ms := n.grove(t, agent.InitOptions{}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	content := noise(150_000)
 	a.save("old.tar.gz", content)

@@ -10,6 +10,7 @@ import (
 
 // TestDrawMap plans on the map of two LANs: the line between them is crossed once, whoever of the second LAN is first.
 func TestDrawMap(t *testing.T) {
+	t.Parallel()
 	lan := map[string]string{"a": "1", "b": "1", "x": "2", "y": "2", "z": "2"}
 	told := make(map[string][]signal.Edge)
 	for to := range lan {
@@ -53,6 +54,7 @@ func TestDrawMap(t *testing.T) {
 
 // TestDrawMapOfStrangeEdges is told of clones that nobody knows, of itself and of one twice, and by one of nothing.
 func TestDrawMapOfStrangeEdges(t *testing.T) {
+	t.Parallel()
 	n := drawMap(map[string][]signal.Edge{
 		"a": {{From: "ghost", Kind: link.KindLAN}, {From: "a"}, {From: "b", Kind: "pigeon", Cost: 900}, {From: "b", Kind: link.KindHost}},
 		"b": nil,
@@ -66,6 +68,7 @@ func TestDrawMapOfStrangeEdges(t *testing.T) {
 }
 
 func TestNear(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		a, b uint64
 		want bool
@@ -82,6 +85,7 @@ func TestNear(t *testing.T) {
 }
 
 func TestSameNetwork(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		a, b string
 		want bool
@@ -100,6 +104,7 @@ func TestSameNetwork(t *testing.T) {
 
 // TestDrawMapWithoutLink leaves out what a clone says cannot be reached, in that direction.
 func TestDrawMapWithoutLink(t *testing.T) {
+	t.Parallel()
 	n := drawMap(map[string][]signal.Edge{
 		"a": {{From: "b", Kind: link.KindNone, Cost: 1000}},
 		"b": {{From: "a", Kind: link.KindDialBack, Cost: 200}},

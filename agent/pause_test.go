@@ -12,6 +12,7 @@ import (
 // TestPausePeer has the desktop exchange no contents with the laptop, also after a restart, while commits go on. With the nas
 // it exchanges them.
 func TestPausePeer(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop", "nas")
 	a, b, c := ms[0], ms[1], ms[2]
 	if err := b.client().Pause(t.Context(), control.PauseRequest{Peer: "nobody"}); !hasCode(err, "no-such-peer") {

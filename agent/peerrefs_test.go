@@ -7,14 +7,14 @@ import (
 
 	"github.com/git-arbor/arbor/agent"
 	"github.com/git-arbor/arbor/agent/control"
-	"github.com/git-arbor/arbor/sync/annex/annextest"
 )
 
 // TestPeerRefs: refs/remotes is where the others have their branches, though they have told so without a fetch, and git annex unused says of a
 // version that nobody has any more that it is not used.
 func TestPeerRefs(t *testing.T) {
-	annextest.Each(t, func(t *testing.T) {
-		ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop", "nas")
+	t.Parallel()
+	eachAnnex(t, func(t *testing.T, n *network) {
+		ms := n.grove(t, agent.InitOptions{}, "laptop", "desktop", "nas")
 		a, b := ms[0], ms[1]
 		want := map[string]string{"large.bin": noise(200_000)}
 		a.saveAll(want)

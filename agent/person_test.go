@@ -15,6 +15,7 @@ import (
 // TestCheckOutOfAnotherBranch has a person go from branch to branch, which changes many files before git says so.
 // What belongs to one branch must not get into the other.
 func TestCheckOutOfAnotherBranch(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{Plain: true}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	base := many(250, "d", "on main")
@@ -52,6 +53,7 @@ func TestCheckOutOfAnotherBranch(t *testing.T) {
 // TestCheckOutOfMovingBranch has a person go to another branch and back, over and over, while a peer saves on the one.
 // Nothing of either branch may be committed to the other.
 func TestCheckOutOfMovingBranch(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{Plain: true}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	want := many(50, "d", "on main")
@@ -97,6 +99,7 @@ func (m *machine) clean() {
 
 // TestPersonRewritesHistory has a person take back and rewrite commits that others have already.
 func TestPersonRewritesHistory(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{Plain: true}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	files := many(30, "d", "first")
@@ -149,6 +152,7 @@ func TestPersonRewritesHistory(t *testing.T) {
 
 // TestThinksBetterOfIt has a person stage files and take them away or back again before anything was committed.
 func TestThinksBetterOfIt(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{Plain: true}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	a.save("first", "content")
@@ -176,6 +180,7 @@ func TestThinksBetterOfIt(t *testing.T) {
 
 // TestRebase has a person rebase commits of their own while the agent runs.
 func TestRebase(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{Plain: true}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	a.save("base", "1\n")
@@ -212,6 +217,7 @@ func TestRebase(t *testing.T) {
 
 // TestStrangersInTheFolder has a submodule, a nested repository, and what git calls untracked by rule.
 func TestStrangersInTheFolder(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{Plain: true}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	other := t.TempDir()
@@ -268,6 +274,7 @@ func TestStrangersInTheFolder(t *testing.T) {
 
 // TestLinkedWorkTree has a branch checked out in a work tree of git's own while a peer changes it.
 func TestLinkedWorkTree(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{Plain: true}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	a.save("file", "1\n")
@@ -304,6 +311,7 @@ func TestLinkedWorkTree(t *testing.T) {
 
 // TestPersonIsFaster has a person commit while the agent's own commit, which a peer has already, cannot become that of the branch.
 func TestPersonIsFaster(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{Plain: true}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	a.saveAll(map[string]string{"file": "0", "other": "0"})

@@ -16,6 +16,7 @@ import (
 // TestLocationsWithoutTheFirst: the clone that is to write down where contents are cannot, for something holds git-annex's lock there; then the
 // others do it.
 func TestLocationsWithoutTheFirst(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop", "nas")
 	ms[0].saveAll(map[string]string{"first.bin": noise(200_000)})
 	settled(t, ms...)

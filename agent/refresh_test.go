@@ -14,6 +14,7 @@ import (
 // TestFilledByOthers: where something else puts the content in the place of a pointer, as git-annex does, and leaves the index as it was, git status is
 // clean all the same.
 func TestFilledByOthers(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	if err := b.client().Pause(t.Context(), control.PauseRequest{Clone: b.dir}); err != nil {

@@ -13,6 +13,7 @@ import (
 
 // TestContentsThroughRemote: two machines that exchange no contents themselves do so through a place that both reach.
 func TestContentsThroughRemote(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	cloud := t.TempDir()
@@ -59,6 +60,7 @@ func TestContentsThroughRemote(t *testing.T) {
 // TestGitRemote: what is committed is pushed to a bare repository without an agent, and what others push there is taken in when the person
 // asks, or when a peer has pushed it.
 func TestGitRemote(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{Plain: true}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	origin := filepath.Join(t.TempDir(), "origin.git")
@@ -118,6 +120,7 @@ func TestGitRemote(t *testing.T) {
 
 // TestHearsOfRemote has somebody without an agent put a content to a remote, and push nothing but the git-annex branch that says so.
 func TestHearsOfRemote(t *testing.T) {
+	t.Parallel()
 	a := newGrove(t, agent.InitOptions{}, "laptop")[0]
 	cloud := t.TempDir()
 	a.save("first.bin", noise(200_000))

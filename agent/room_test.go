@@ -17,6 +17,7 @@ import (
 // TestNoRoomForContent: a content that does not fit waits, what fits comes, and when there is room the rest goes on by itself. The
 // disk is full before the content begins to come, or fills up while it does.
 func TestNoRoomForContent(t *testing.T) {
+	t.Parallel()
 	for name, meanwhile := range map[string]bool{"before": false, "meanwhile": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // it is mostly the pause after which the disk is tried again
@@ -63,14 +64,15 @@ func TestNoRoomForContent(t *testing.T) {
 
 // TestNoRoomToAdd: a file for whose content there is no room in the annex is said, whatever its size, and committed when there is.
 func TestNoRoomToAdd(t *testing.T) {
+	t.Parallel()
 	for _, size := range []int{200_000, annex.HugeSize + 1} {
 		m := newNetwork(t).machine(t, "laptop")
 		m.init(agent.InitOptions{})
+		m.git("config", "annex.diskreserve", "1000 tb") // before the agent starts, for it may hear of a file that is saved later before it hears of this
 		m.start()
 		m.online(0)
 		m.save("first.txt", "1\n")
 		m.eventually("commit", func() error { _, err := m.tryGit("cat-file", "-e", "HEAD:first.txt"); return err })
-		m.git("config", "annex.diskreserve", "1000 tb")
 		content := noise(size)
 		m.save("large.bin", content)
 		if w := m.warned("cycle"); w.Hint == "" || !strings.Contains(w.Text, "large.bin") || !strings.Contains(w.Text, "free disk space") {
@@ -104,6 +106,7 @@ func occupy(t *testing.T, path string, bytes int) {
 // TestFolderVanishesMeanwhile: the clone's folder is gone while a content comes, as when a disk is unplugged. Nothing is made in
 // its place, and the content goes on when the folder is back.
 func TestFolderVanishesMeanwhile(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	first := noise(200_000)

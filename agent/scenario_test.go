@@ -39,6 +39,7 @@ func (m *machine) files() map[string]string {
 }
 
 func TestTextMergesByContent(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{Plain: true}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	var lines []string
@@ -61,6 +62,7 @@ func TestTextMergesByContent(t *testing.T) {
 }
 
 func TestConflictKeepsBoth(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{Plain: true}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	a.save("plan.txt", "base\n")
@@ -89,6 +91,7 @@ func TestConflictKeepsBoth(t *testing.T) {
 }
 
 func TestThreeMachinesAndOneAway(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop", "nas")
 	a, b, c := ms[0], ms[1], ms[2]
 	a.save("one", "1")
@@ -110,6 +113,7 @@ func TestThreeMachinesAndOneAway(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{Plain: true}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	names := []string{
@@ -149,6 +153,7 @@ func TestNames(t *testing.T) {
 }
 
 func TestIgnoredStaysHere(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{Plain: true}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	a.save(".gitignore", "*.tmp\nbuild/\n")
@@ -169,6 +174,7 @@ func TestIgnoredStaysHere(t *testing.T) {
 }
 
 func TestPersonUsesGit(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{Plain: true}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	a.save("file", "1\n")
@@ -217,6 +223,7 @@ func TestPersonUsesGit(t *testing.T) {
 }
 
 func TestUnfinishedMergeIsWaitedFor(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{Plain: true}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	a.save("file", "1\n")
@@ -243,6 +250,7 @@ func TestUnfinishedMergeIsWaitedFor(t *testing.T) {
 }
 
 func TestMassDeletionHalts(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{Plain: true}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	for i := range 80 {
@@ -265,6 +273,7 @@ func TestMassDeletionHalts(t *testing.T) {
 }
 
 func TestCommitsMode(t *testing.T) {
+	t.Parallel()
 	n := newNetwork(t)
 	a, b := n.machine(t, "laptop"), n.machine(t, "desktop")
 	a.init(agent.InitOptions{Plain: true, Mode: "commits"})
@@ -286,6 +295,7 @@ func TestCommitsMode(t *testing.T) {
 }
 
 func TestBareClone(t *testing.T) {
+	t.Parallel()
 	n := newNetwork(t)
 	a, nas, b := n.machine(t, "laptop"), n.machine(t, "nas"), n.machine(t, "desktop")
 	a.init(agent.InitOptions{})
@@ -345,6 +355,7 @@ func (m *machine) commits(n string) {
 }
 
 func TestForgottenDeviceGetsNothing(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{Plain: true}, "laptop", "desktop", "phone")
 	a, b, lost := ms[0], ms[1], ms[2]
 	a.save("before", "1")
@@ -373,6 +384,7 @@ func TestForgottenDeviceGetsNothing(t *testing.T) {
 }
 
 func TestInvitations(t *testing.T) {
+	t.Parallel()
 	n := newNetwork(t)
 	a, b, c := n.machine(t, "laptop"), n.machine(t, "desktop"), n.machine(t, "phone")
 	a.init(agent.InitOptions{Plain: true})
@@ -405,6 +417,7 @@ func TestInvitations(t *testing.T) {
 // TestManyAccounts has machines with an account each join at once: all see each other, and the end of each other, long before the server has let
 // through all subscriptions.
 func TestManyAccounts(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{Plain: true}, "laptop", "desktop", "nas", "tablet", "attic", "cellar", "garage")
 	want := make(map[string]string)
 	for _, m := range ms {
@@ -429,6 +442,7 @@ func TestManyAccounts(t *testing.T) {
 
 // TestOneAccount has machines of one account join right after each other.
 func TestOneAccount(t *testing.T) {
+	t.Parallel()
 	n := newNetwork(t)
 	n.user = n.account(t, "anna")
 	ms := n.grove(t, agent.InitOptions{Plain: true}, "laptop", "desktop", "nas", "tablet")

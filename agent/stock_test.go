@@ -10,14 +10,15 @@ import (
 	"testing"
 
 	"github.com/git-arbor/arbor/agent"
-	"github.com/git-arbor/arbor/sync/annex/annextest"
 )
 
 // stock makes a clone that has git-annex only, and no agent.
 func (m *machine) stock(url string) *machine {
 	m.t.Helper()
 	s := &machine{t: m.t, name: "stock", dir: filepath.Join(m.t.TempDir(), "clone"), control: m.control, env: m.env}
-	if out, err := exec.CommandContext(m.t.Context(), "git", "clone", "-q", url, s.dir).CombinedOutput(); err != nil {
+	clone := exec.CommandContext(m.t.Context(), "git", "clone", "-q", url, s.dir)
+	clone.Env = s.environ()
+	if out, err := clone.CombinedOutput(); err != nil {
 		m.t.Fatalf("git clone: %v: %s", err, out)
 	}
 	m.t.Cleanup(func() { _ = exec.Command("chmod", "-R", "u+w", s.dir).Run() })
@@ -84,10 +85,13 @@ func soundTwice(t *testing.T, machines ...*machine) {
 var syncContent = []string{"annex", "sync", "--content"}
 
 // TestStockClone has somebody without an agent run git annex sync against a machine's directory, and nothing else on that machine.
-func TestStockClone(t *testing.T) { annextest.Each(t, testStockClone) }
+func TestStockClone(t *testing.T) {
+	t.Parallel()
+	eachAnnex(t, testStockClone)
+}
 
-func testStockClone(t *testing.T) {
-	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop")
+func testStockClone(t *testing.T, n *network) {
+	ms := n.grove(t, agent.InitOptions{}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	want := map[string]string{"first.bin": noise(200_000), "first.txt": "1\n", "both.bin": noise(150_000), "both.txt": "1\n2\n3\n4\n5\n"}
 	a.saveAll(want)

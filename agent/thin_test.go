@@ -7,13 +7,13 @@ import (
 	"testing"
 
 	"github.com/git-arbor/arbor/agent"
-	"github.com/git-arbor/arbor/sync/annex/annextest"
 )
 
 // TestThin has a machine with annex.thin, where each file is its content under another name, among others without.
 func TestThin(t *testing.T) {
-	annextest.Each(t, func(t *testing.T) {
-		ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop")
+	t.Parallel()
+	eachAnnex(t, func(t *testing.T, n *network) {
+		ms := n.grove(t, agent.InitOptions{}, "laptop", "desktop")
 		a, b := ms[0], ms[1]
 		a.stop()
 		a.git("config", "annex.thin", "true")
@@ -97,10 +97,13 @@ func TestThin(t *testing.T) {
 }
 
 // TestSharesObject has git-annex put the content of a file under another key, and take it from there, with annex.thin: it is one with the file.
-func TestSharesObject(t *testing.T) { annextest.Each(t, testSharesObject) }
+func TestSharesObject(t *testing.T) {
+	t.Parallel()
+	eachAnnex(t, testSharesObject)
+}
 
-func testSharesObject(t *testing.T) {
-	a := newGrove(t, agent.InitOptions{}, "laptop")[0]
+func testSharesObject(t *testing.T, n *network) {
+	a := n.grove(t, agent.InitOptions{}, "laptop")[0]
 	content := noise(150_000)
 	a.stop()
 	a.git("config", "annex.thin", "true")

@@ -33,6 +33,7 @@ func (m *machine) row(what string, wanted func(status.Transfer) error) (found st
 
 // TestBothSidesShowATransfer: who sends a content shows the same of it as who gets it, as long as it is on its way.
 func TestBothSidesShowATransfer(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	const size = 3 << 20

@@ -49,6 +49,7 @@ func refused(t *testing.T, err error, code string) {
 
 // TestWant: what a clone is set to want is what it has at once, whoever sets it, and git-annex reads the same.
 func TestWant(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	iso := noise(300_000)
@@ -117,6 +118,7 @@ func TestWant(t *testing.T) {
 
 // TestWhy: a file's content is explained in all the states that it goes through.
 func TestWhy(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	large, other := noise(8<<20), noise(300_000)
@@ -182,6 +184,7 @@ func TestWhy(t *testing.T) {
 
 // TestKeptFromRemote: to a remote goes what it wants, and nothing while it is not to be synced.
 func TestKeptFromRemote(t *testing.T) {
+	t.Parallel()
 	m := newGrove(t, agent.InitOptions{}, "laptop")[0]
 	m.save("first.bin", noise(150_000))
 	for _, name := range []string{"cloud", "drive"} {

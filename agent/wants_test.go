@@ -22,6 +22,7 @@ func (m *machine) spares(n int) {
 
 // TestPreferredContent: a machine gets what git-annex's settings say it wants, and gives up what it wants no more when others have it.
 func TestPreferredContent(t *testing.T) {
+	t.Parallel()
 	ms := newGrove(t, agent.InitOptions{}, "laptop", "desktop")
 	a, b := ms[0], ms[1]
 	iso, bin := noise(300_000), noise(200_000)

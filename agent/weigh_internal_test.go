@@ -167,6 +167,7 @@ func (w *weighedWorld) wait() {
 // However late and in whatever order clones hear of files and of each other: all files come to the stores, no store is filled beyond its maxsize, and
 // there is an end to it.
 func TestWeighingComesToRest(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	if out, err := exec.CommandContext(t.Context(), "git", "init", "-q", dir).CombinedOutput(); err != nil {
 		t.Fatalf("git init: %v: %s", err, out)

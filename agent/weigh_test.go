@@ -127,8 +127,10 @@ func stored(t *testing.T, ms []*machine, most map[*machine]int, files int) map[*
 
 // TestSizeBalanced: a burst of files is spread among the machines of a group by how much room they have, and stays where it is.
 func TestSizeBalanced(t *testing.T) {
-	t.Setenv("PATH", annextest.SidPath(t))
-	ms := newGrove(t, agent.InitOptions{}, "laptop", "attic", "cellar", "garage")
+	t.Parallel()
+	n := newNetwork(t)
+	n.path = annextest.SidPath(t)
+	ms := n.grove(t, agent.InitOptions{}, "laptop", "attic", "cellar", "garage")
 	laptop, attic, cellar, garage := ms[0], ms[1], ms[2], ms[3]
 	most := map[*machine]int{attic: 8_000_000, cellar: 4_000_000, garage: 2_000_000}
 	store(ms, "sizebalanced=store", most)
@@ -170,8 +172,10 @@ func TestSizeBalanced(t *testing.T) {
 
 // TestFullySizeBalanced: what a group has is spread anew when a place without an agent joins it, and each content is in one of its members then.
 func TestFullySizeBalanced(t *testing.T) {
-	t.Setenv("PATH", annextest.SidPath(t))
-	ms := newGrove(t, agent.InitOptions{}, "laptop", "attic")
+	t.Parallel()
+	n := newNetwork(t)
+	n.path = annextest.SidPath(t)
+	ms := n.grove(t, agent.InitOptions{}, "laptop", "attic")
 	laptop, attic := ms[0], ms[1]
 	laptop.try("annex", "initremote", "cloud", "type=directory", "directory="+t.TempDir(), "encryption=none")
 	laptop.try("annex", "wanted", "cloud", "nothing")
