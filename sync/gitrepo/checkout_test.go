@@ -475,3 +475,23 @@ func TestVanished(t *testing.T) {
 		t.Errorf("checkout into an empty mount point: %v", err)
 	}
 }
+
+// TestMovedUnderGit: git at work in a clone that is moved away makes nothing in its place.
+func TestMovedUnderGit(t *testing.T) {
+	c := newClone(t)
+	c.write("f", "1")
+	h := c.commit("f")
+	update := func(ref string) error {
+		return c.UpdateRefs(t.Context(), []RefUpdate{{Name: ref, New: h}}, "fetch")
+	}
+	c.ok(update("refs/remotes/one/main")) // which starts the git that goes on with the second
+	if err := os.Rename(c.Dir(), c.Dir()+".moved"); err != nil {
+		t.Fatal(err)
+	}
+	if err := update("refs/remotes/two/main"); err != nil {
+		t.Logf("update: %v", err)
+	}
+	if _, err := os.Stat(c.Dir()); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the folder was made anew: %v", err)
+	}
+}

@@ -39,13 +39,12 @@ next:
 	return append(env, "GIT_OPTIONAL_LOCKS=0", "GIT_TERMINAL_PROMPT=0", "GIT_NO_REPLACE_OBJECTS=1", "LC_ALL=C")
 }
 
-// command prepares a git child that works on this repository.
+// command prepares a git child that works on this repository. Its paths are relative, so that it stays in the folder it was started in: when that is moved
+// away meanwhile, git would else make a new one in its place, for the references it writes.
 func (r *Repo) command(ctx context.Context, args ...string) *exec.Cmd {
-	full := []string{"--git-dir=" + r.gitDir}
+	full := []string{"--git-dir=.git", "--work-tree=."}
 	if r.bare {
-		full = append(full, "--bare")
-	} else {
-		full = append(full, "--work-tree="+r.dir)
+		full = []string{"--git-dir=.", "--bare"}
 	}
 	return r.Program(ctx, "git", append(full, args...)...)
 }
