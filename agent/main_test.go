@@ -45,7 +45,8 @@ func TestMain(m *testing.M) {
 		}
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 		defer stop()
-		err := agent.Run(ctx, agent.Options{Paths: pathsIn(home), Version: "test", Log: slog.New(slog.NewTextHandler(os.Stderr, nil))})
+		log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		err := agent.Run(ctx, agent.Options{Paths: pathsIn(home), Version: "test", Log: log})
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
