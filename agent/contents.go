@@ -252,12 +252,23 @@ func (c *clone) openSession(ctx context.Context, clone string) (*p2p.Client, err
 	return open(ctx)
 }
 
-// wantFrom takes in what the step from one commit to another makes wanted: here, the content of every file.
+// wantFrom takes in what the way from one commit to another makes wanted: here, the content of every file.
 // told are contents that the peers know to be here.
 func (c *clone) wantFrom(ctx context.Context, from, to gitrepo.Hash, told ...annex.Key) error {
-	if c.annex == nil || from == to {
+	if c.annex == nil {
 		return nil
 	}
+	for _, next := range c.commitsBetween(from, to) {
+		if err := c.wantStep(ctx, from, next, told); err != nil {
+			return err
+		}
+		from = next
+	}
+	return nil
+}
+
+// wantStep is wantFrom for one step.
+func (c *clone) wantStep(ctx context.Context, from, to gitrepo.Hash, told []annex.Key) error {
 	changes, err := c.git.Diff(from, to)
 	if err != nil {
 		return fmt.Errorf("compare commits: %w", err)

@@ -9,13 +9,15 @@ import (
 	"time"
 
 	"github.com/git-arbor/arbor/sync/annex"
+	"github.com/git-arbor/arbor/sync/gitrepo"
 	"github.com/git-arbor/arbor/sync/wanted"
 )
 
 // Some repositories want contents by how full all are (sizebalanced= and its kin). What each has is what the location logs say, and what they do not say
-// yet: what somebody has told, and what is on its way. Each clone finds out for every content to whom it is to go, in the same order, and counts it as
-// theirs from then on; so a burst of files is spread before the first of them has come anywhere. Clones may find different things when they hear of
-// files in a different order. So what is to go to others and does not come there is looked at again, and what is to come here stays in the queue.
+// yet: what somebody has told, and what is on its way. Each clone finds out for every content to whom it is to go, in the same order, commit by commit,
+// and counts it as theirs from then on; so a burst of files is spread before the first of them has come anywhere. Clones may find different things when
+// commits come to them in a different order. So what is to go to others and does not come there is looked at again, and what is to come here stays in
+// the queue.
 
 const (
 	// weighDelay is how long a change of what the repositories have waits for others before contents are looked at again.
@@ -25,6 +27,8 @@ const (
 	// weighShare is how much longer than one go the pause after it is: where all verdicts hang on sizes, as with fullysizebalanced=, any change asks for
 	// a look at all contents, which must not take more than a small part of a processor.
 	weighShare = 50
+	// weighSteps is how many commits that come at once are taken in one by one.
+	weighSteps = 500
 	// weighPatience is how long nothing may come to a repository before what is on its way there is looked at again.
 	weighPatience = 30 * time.Second
 )
@@ -170,6 +174,27 @@ func (h *holders) forgetMoves() {
 		h.forgetMove(k)
 	}
 	clear(h.hang)
+}
+
+// commitsBetween gives the commits by which a branch has come from one to another, without the first. Where nobody weighs, it does not matter how it came
+// there.
+func (c *clone) commitsBetween(from, to gitrepo.Hash) []gitrepo.Hash {
+	if from == to {
+		return nil
+	}
+	between := []gitrepo.Hash{to}
+	for !from.IsZero() && c.want.weighs() {
+		commit, err := c.git.Commit(between[len(between)-1])
+		if err != nil || len(commit.Parents) == 0 || len(between) == weighSteps {
+			break // it has not come there by steps of its own, or by many
+		}
+		if commit.Parents[0] == from {
+			slices.Reverse(between)
+			return between
+		}
+		between = append(between, commit.Parents[0])
+	}
+	return between[:1]
 }
 
 // judge asks all who weigh whether they want a content, or want to drop it. The mutex is held.

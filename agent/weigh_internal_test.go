@@ -242,3 +242,47 @@ func TestWeighingComesToRest(t *testing.T) {
 		}
 	})
 }
+
+// TestCommitsBetween: where contents go by how full the repositories are, commits that come at once are taken in one by one, as by those to whom they
+// came alone.
+func TestCommitsBetween(t *testing.T) {
+	t.Parallel()
+	git, err := gitrepo.Init(t.Context(), t.TempDir(), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer git.Close()
+	commit := func(message string, parents ...gitrepo.Hash) gitrepo.Hash {
+		h, err := git.NewCommit(t.Context(), gitrepo.NewCommit{Parents: parents, Message: message})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return h
+	}
+	first := commit("first")
+	second := commit("second", first)
+	third := commit("third", second)
+	side := commit("side", first)
+	merge := commit("merge", third, side)
+	for _, test := range []struct {
+		name     string
+		weighing []string
+		from, to gitrepo.Hash
+		want     []gitrepo.Hash
+	}{
+		{"several", []string{"store"}, first, third, []gitrepo.Hash{second, third}},
+		{"a merge into ours", []string{"store"}, first, merge, []gitrepo.Hash{second, third, merge}},
+		{"a merge of ours", []string{"store"}, side, merge, []gitrepo.Hash{merge}},
+		{"one", []string{"store"}, second, third, []gitrepo.Hash{third}},
+		{"none", []string{"store"}, third, third, nil},
+		{"the way back", []string{"store"}, third, first, []gitrepo.Hash{first}},
+		{"all", []string{"store"}, gitrepo.Hash{}, third, []gitrepo.Hash{third}},
+		{"where nobody weighs", nil, first, third, []gitrepo.Hash{third}},
+	} {
+		c := &clone{git: git, want: contents{holders: newHolders()}}
+		c.want.setWeighing(test.weighing)
+		if got := c.commitsBetween(test.from, test.to); !slices.Equal(got, test.want) {
+			t.Errorf("%s: %v, want %v", test.name, got, test.want)
+		}
+	}
+}

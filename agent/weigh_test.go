@@ -136,7 +136,11 @@ func TestSizeBalanced(t *testing.T) {
 	store(ms, "sizebalanced=store", most)
 	const files = 60
 	for i := range files {
-		laptop.save(fmt.Sprintf("burst/%d.bin", i), noise(110_000+i*2000))
+		name := fmt.Sprintf("burst/%d.bin", i)
+		laptop.save(name, noise(110_000+i*2000))
+		if i%15 == 14 { // commits that come to some one by one, and to others at once
+			laptop.eventually("commit", func() error { _, err := laptop.tryGit("cat-file", "-e", "HEAD:"+name); return err })
+		}
 	}
 	first := stored(t, ms, most, files)
 	copies := 0
