@@ -70,7 +70,7 @@ func (c *clone) watched(ctx context.Context, e watch.Event) {
 		}
 	case watch.Refs:
 		c.side.moved = c.side.moved || len(e.Paths) == 0 || slices.ContainsFunc(e.Paths, func(p string) bool { return !c.isPeerRef(p) })
-		if slices.ContainsFunc(e.Paths, func(p string) bool { return p == "config" || strings.HasPrefix(p, "info/") }) {
+		if slices.ContainsFunc(e.Paths, func(p string) bool { return p == "config" && c.git.ConfigChanged() || strings.HasPrefix(p, "info/") }) {
 			c.reload(ctx)
 		}
 	case watch.Rescan:
@@ -224,6 +224,9 @@ func (c *clone) followHead(ctx context.Context, branch string, head gitrepo.Hash
 func (c *clone) commit(ctx context.Context) error {
 	if c.watch == nil || len(c.side.pending) == 0 || c.side.branch == "" {
 		return nil
+	}
+	if c.git.ConfigChanged() { // the event of which may come after that of a file which was saved later
+		c.reload(ctx)
 	}
 	paths := slices.Sorted(maps.Keys(c.side.pending))
 	index := c.indexStamp()

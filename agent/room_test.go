@@ -68,12 +68,12 @@ func TestNoRoomToAdd(t *testing.T) {
 	for _, size := range []int{200_000, annex.HugeSize + 1} {
 		m := newNetwork(t).machine(t, "laptop")
 		m.init(agent.InitOptions{})
-		m.git("config", "annex.diskreserve", "1000 tb") // before the agent starts, for it may hear of a file that is saved later before it hears of this
 		m.start()
 		m.online(0)
 		m.save("first.txt", "1\n")
 		m.eventually("commit", func() error { _, err := m.tryGit("cat-file", "-e", "HEAD:first.txt"); return err })
 		content := noise(size)
+		m.git("config", "annex.diskreserve", "1000 tb")
 		m.save("large.bin", content)
 		if w := m.warned("cycle"); w.Hint == "" || !strings.Contains(w.Text, "large.bin") || !strings.Contains(w.Text, "free disk space") {
 			t.Errorf("%d bytes: the warning is %+v", size, w)

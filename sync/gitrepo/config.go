@@ -3,8 +3,11 @@ package gitrepo
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os/user"
+	"path/filepath"
 	"strconv"
 	"strings"
 )
@@ -13,6 +16,7 @@ import (
 type configuration struct {
 	values map[string]string // last value per key
 	ident  *Signature        // the person's identity, resolved on first use
+	stat   Stat              // of the repository's own file, before it was read
 }
 
 // Config returns the last value of a key ("annex.uuid", "remote.origin.url"; section and variable in lower case)
@@ -72,6 +76,10 @@ func parseBool(v string, def bool) bool {
 
 // ReloadConfig reads all configuration files again.
 func (r *Repo) ReloadConfig(ctx context.Context) error {
+	stat, err := r.statConfig()
+	if err != nil {
+		return fmt.Errorf("read configuration: %w", err)
+	}
 	out, err := r.git(ctx, "config", "--list", "-z")
 	if err != nil {
 		return fmt.Errorf("read configuration: %w", err)
@@ -89,9 +97,26 @@ func (r *Repo) ReloadConfig(ctx context.Context) error {
 		values[key] = value
 	}
 	r.confMu.Lock()
-	r.conf = configuration{values: values}
+	r.conf = configuration{values: values, stat: stat}
 	r.confMu.Unlock()
 	return nil
+}
+
+// ConfigChanged says whether the repository's own configuration file has changed since Open or the last ReloadConfig or SetConfig. Any goroutine may call it.
+func (r *Repo) ConfigChanged() bool {
+	stat, err := r.statConfig()
+	r.confMu.Lock()
+	defer r.confMu.Unlock()
+	return err == nil && stat != r.conf.stat
+}
+
+// statConfig looks at the repository's own configuration file; the zero Stat stands for none.
+func (r *Repo) statConfig() (Stat, error) {
+	stat, err := lstatPath(filepath.Join(r.gitDir, "config"))
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return stat, err
 }
 
 // SetConfig sets a key in the repository's own configuration.

@@ -114,7 +114,13 @@ func TestOpenInsideGit(t *testing.T) {
 func TestConfig(t *testing.T) {
 	c := newClone(t)
 	c.write(".git/more", "[annex]\n\tuuid = u-u-i-d\n[a \"Sub.Section\"]\n\tkey = v\n\tflag\n\tzero = 0\n\tmulti = line\\nbreak\n")
+	if c.ConfigChanged() {
+		t.Error("it has changed before anybody has changed it")
+	}
 	c.run("config", "include.path", "more")
+	if !c.ConfigChanged() {
+		t.Error("it has not changed")
+	}
 	if err := c.ReloadConfig(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -128,6 +134,9 @@ func TestConfig(t *testing.T) {
 	}
 	if err := c.SetConfig(t.Context(), "arbor.grove", "-1 and more"); err != nil {
 		t.Fatal(err)
+	}
+	if c.ConfigChanged() {
+		t.Error("what it was set to is not known")
 	}
 	if got := c.run("config", "arbor.grove"); got != "-1 and more" || c.Config("arbor.grove") != got {
 		t.Errorf("arbor.grove is %q", got)
