@@ -55,7 +55,11 @@ func (r *Repo) Fetch(ctx context.Context, peer string, conn io.ReadWriteCloser) 
 		if ctx.Err() != nil {
 			err = ctx.Err()
 		}
-		return nil, fmt.Errorf("fetch from %s: %w", peer, gitError(args, err, string(complaint)))
+		err = gitError(args, err, string(complaint))
+		for _, folder := range []string{heads, tags} { // for the next fetch
+			err = errors.Join(err, r.releaseRefs(folder))
+		}
+		return nil, fmt.Errorf("fetch from %s: %w", peer, err)
 	}
 	return r.fetched(ctx, heads, tags)
 }

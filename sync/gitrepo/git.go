@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -99,7 +100,7 @@ func run(ctx context.Context, cmd *exec.Cmd, stdin []byte, args []string) ([]byt
 	return out.Bytes(), nil
 }
 
-// gitError words the failure of a git child: its verb and the last line it complained with.
+// gitError words the failure of a git child: its verb and what it complained of, which is its first error, or else its last line.
 func gitError(args []string, err error, stderr string) error {
 	verb := "git"
 	for i := 0; i < len(args); i++ {
@@ -111,8 +112,14 @@ func gitError(args []string, err error, stderr string) error {
 		break
 	}
 	lines := strings.Split(strings.TrimSpace(stderr), "\n")
-	if last := lines[len(lines)-1]; last != "" {
-		return fmt.Errorf("%s: %w: %s", verb, err, last)
+	complaint := lines[len(lines)-1]
+	if i := slices.IndexFunc(lines, func(line string) bool {
+		return strings.HasPrefix(line, "fatal: ") || strings.HasPrefix(line, "error: ")
+	}); i >= 0 {
+		complaint = lines[i]
+	}
+	if complaint != "" {
+		return fmt.Errorf("%s: %w: %s", verb, err, complaint)
 	}
 	return fmt.Errorf("%s: %w", verb, err)
 }

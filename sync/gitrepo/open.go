@@ -77,6 +77,9 @@ func Open(ctx context.Context, dir string) (*Repo, error) {
 	if r.gitID, err = identify(r.gitDir); err != nil {
 		return nil, fmt.Errorf("open repository: %w", err)
 	}
+	if err := r.recoverLocks(); err != nil {
+		return nil, fmt.Errorf("open repository: %w", err)
+	}
 	if err := r.ReloadConfig(ctx); err != nil {
 		return nil, err
 	}

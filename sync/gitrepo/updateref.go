@@ -3,6 +3,7 @@ package gitrepo
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -213,6 +214,11 @@ func (r *Repo) refError(updates []RefUpdate, err error) error {
 		}
 	}
 	if msg := err.Error(); strings.Contains(msg, ".lock': File exists") {
+		for _, u := range updates {
+			if folder, _, _ := splitDir(u.Name); strings.HasPrefix(folder, "refs/remotes/") {
+				err = errors.Join(err, r.releaseRefs(folder)) // for the next time
+			}
+		}
 		return fmt.Errorf("update references: %w: %w", ErrRefMoved, err)
 	}
 	return fmt.Errorf("update references: %w", err)
