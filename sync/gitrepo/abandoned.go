@@ -10,10 +10,12 @@ import (
 	"time"
 )
 
-// A git that is killed, or loses power, leaves the files by which it locks references, the index and the configuration, and every later git refuses.
-// They say nothing of who made them. So only those are removed that cannot be anybody's, or whose loss harms nobody.
+// A git that is killed, or loses power, leaves the files by which it locks references, the index and the configuration, and every later git refuses. So
+// does one that is ended by a signal while it makes such a file. They say nothing of who made them. So only those are removed that cannot be
+// anybody's, or whose loss harms nobody: the references that follow what others have.
 
-// abandonedAfter is how old the lock of a reference that only this program moves is when no git can still be about to use it.
+// abandonedAfter is how old the lock of a reference that follows another's is when it is taken for abandoned. Should a git still be about to use it, the
+// reference does not move, and does the next time.
 const abandonedAfter = 10 * time.Second
 
 // bootMargin is by how much the time of the start of the machine may be wrong.
@@ -34,7 +36,7 @@ func (r *Repo) recoverLocks() error {
 	return removeLocks(filepath.Join(r.gitDir, "refs"), boot)
 }
 
-// releaseRefs removes abandoned locks of references in a folder that nobody but this program moves anything in, after git has failed there.
+// releaseRefs removes abandoned locks of the references in a folder which follow what others have, after git has failed there.
 func (r *Repo) releaseRefs(folder string) error {
 	return removeLocks(filepath.Join(r.gitDir, filepath.FromSlash(folder)), time.Now().Add(-abandonedAfter))
 }

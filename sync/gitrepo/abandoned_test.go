@@ -1,9 +1,16 @@
 package gitrepo
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -74,4 +81,50 @@ func TestAbandonedLocks(t *testing.T) {
 			t.Errorf("%s: main of the peer is %s, %v", name, h, err)
 		}
 	}
+}
+
+// TestCancelledFetchLeavesNoLocks ends fetches at many moments.
+func TestCancelledFetchLeavesNoLocks(t *testing.T) {
+	a, b := newClone(t), newClone(t)
+	fetch := func(ctx context.Context) error {
+		near, far := net.Pipe()
+		var serving sync.WaitGroup
+		serving.Go(func() { _ = a.Serve(t.Context(), "git-upload-pack", far) })
+		defer serving.Wait()
+		_, err := b.Fetch(ctx, "peer", near)
+		return err
+	}
+	const moments, branches = 40, 30
+	whole := time.Duration(0)
+	for i := range moments {
+		a.write("f", strconv.Itoa(i))
+		head := a.commit("f")
+		var moved []RefUpdate
+		for n := range branches {
+			name := fmt.Sprintf("refs/heads/branch-%d", n)
+			old, err := a.Ref(name)
+			if err != nil && !errors.Is(err, ErrNotFound) {
+				t.Fatal(err)
+			}
+			moved = append(moved, RefUpdate{Name: name, New: head, Old: old})
+		}
+		a.ok(a.UpdateRefs(t.Context(), moved, ""))
+		began := time.Now()
+		if i == 0 {
+			b.ok(fetch(t.Context()))
+			whole = time.Since(began)
+			continue
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), whole*time.Duration(i)/moments)
+		_ = fetch(ctx) // or it was done before
+		cancel()
+		a.ok(filepath.WalkDir(b.path(".git/refs"), func(path string, _ fs.DirEntry, err error) error {
+			if strings.HasSuffix(path, ".lock") {
+				t.Errorf("cancelled after %d of %d parts: %s is left", i, moments, path)
+				return os.Remove(path)
+			}
+			return err
+		}))
+	}
+	b.ok(fetch(t.Context()))
 }

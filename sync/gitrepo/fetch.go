@@ -145,6 +145,9 @@ const drainTime = 30 * time.Second
 // ended and all it said is sent. It closes everything.
 func converse(cmd *exec.Cmd, conn io.ReadWriteCloser, near, far *os.File) error {
 	defer near.Close()
+	// Without the other end git ends by itself. Ended by a signal while it makes the lock of a reference, it leaves that.
+	cmd.Cancel = func() error { _ = near.Close(); return nil }
+	cmd.WaitDelay = killAfter
 	err := cmd.Start()
 	far.Close()
 	if err != nil {

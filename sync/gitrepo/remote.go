@@ -42,6 +42,7 @@ func (r *Repo) FetchRemote(ctx context.Context, name string) error {
 	}
 	args := append(fetchArgs(remoteArgs...), "--no-prune", name, "+refs/heads/*:refs/remotes/"+name+"/*")
 	if _, err := r.gitRemote(ctx, name, args); err != nil {
+		err = errors.Join(err, r.releaseRefs("refs/remotes/"+name)) // for the next fetch
 		return fmt.Errorf("fetch: %w", err)
 	}
 	return nil
