@@ -51,7 +51,21 @@ func (r *Repo) Fetch(ctx context.Context, peer string, conn io.ReadWriteCloser) 
 	cmd := r.command(ctx, args...)
 	var complaint limitedBuffer
 	cmd.Stderr, cmd.ExtraFiles = &complaint, []*os.File{far}
-	if err := converse(cmd, conn, near, far); err != nil {
+	// Without the other end git ends by itself. Ended by a signal while it makes the lock of a reference, it leaves that; but it may be at work on what
+	// has come for long.
+	var late *time.Timer
+	terminate := cmd.Cancel
+	cmd.Cancel = func() error {
+		_ = near.Close()
+		late = time.AfterFunc(hangUpTime, func() { _ = terminate() })
+		return nil
+	}
+	cmd.WaitDelay = killAfter
+	err = converse(cmd, conn, near, far)
+	if late != nil {
+		late.Stop()
+	}
+	if err != nil {
 		if ctx.Err() != nil {
 			err = ctx.Err()
 		}
@@ -138,6 +152,9 @@ func socketpair() (near, far *os.File, err error) {
 	return os.NewFile(uintptr(fds[0]), "near"), os.NewFile(uintptr(fds[1]), "far"), nil
 }
 
+// hangUpTime is how long git may take to end when its connection is closed.
+const hangUpTime = 2 * time.Second
+
 // drainTime is how long what a child has written last may take to reach the peer.
 const drainTime = 30 * time.Second
 
@@ -145,9 +162,6 @@ const drainTime = 30 * time.Second
 // ended and all it said is sent. It closes everything.
 func converse(cmd *exec.Cmd, conn io.ReadWriteCloser, near, far *os.File) error {
 	defer near.Close()
-	// Without the other end git ends by itself. Ended by a signal while it makes the lock of a reference, it leaves that.
-	cmd.Cancel = func() error { _ = near.Close(); return nil }
-	cmd.WaitDelay = killAfter
 	err := cmd.Start()
 	far.Close()
 	if err != nil {
