@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -83,48 +82,79 @@ func TestAbandonedLocks(t *testing.T) {
 	}
 }
 
-// TestCancelledFetchLeavesNoLocks ends fetches at many moments.
-func TestCancelledFetchLeavesNoLocks(t *testing.T) {
+// advanceAll has so many branches of the clone have a new commit, and gives their names.
+func (c clone) advanceAll(branches int) (names []string) {
+	c.t.Helper()
+	head, err := c.Ref("refs/heads/main")
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		c.t.Fatal(err)
+	}
+	c.write("f", "after "+head.String())
+	head = c.commit("f")
+	var moved []RefUpdate
+	for n := range branches {
+		names = append(names, fmt.Sprintf("branch-%d", n))
+		ref := "refs/heads/" + names[n]
+		old, err := c.Ref(ref)
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			c.t.Fatal(err)
+		}
+		moved = append(moved, RefUpdate{Name: ref, New: head, Old: old})
+	}
+	c.ok(c.UpdateRefs(c.t.Context(), moved, ""))
+	return names
+}
+
+// endings calls do with contexts that end at so many moments of the time it takes. prepare goes before each.
+func endings(t *testing.T, moments int, prepare func(), do func(context.Context), check func(moment int)) {
+	t.Helper()
+	prepare()
+	began := time.Now()
+	do(t.Context())
+	whole := time.Since(began)
+	for i := range moments {
+		prepare()
+		ctx, cancel := context.WithTimeout(t.Context(), whole*time.Duration(i)/time.Duration(moments))
+		do(ctx)
+		cancel()
+		check(i)
+	}
+}
+
+// TestEndedFetchLeavesNoLocks ends fetches at many moments.
+func TestEndedFetchLeavesNoLocks(t *testing.T) {
 	a, b := newClone(t), newClone(t)
-	fetch := func(ctx context.Context) error {
+	endings(t, 40, func() { a.advanceAll(30) }, func(ctx context.Context) {
 		near, far := net.Pipe()
 		var serving sync.WaitGroup
 		serving.Go(func() { _ = a.Serve(t.Context(), "git-upload-pack", far) })
 		defer serving.Wait()
-		_, err := b.Fetch(ctx, "peer", near)
-		return err
-	}
-	const moments, branches = 40, 30
-	whole := time.Duration(0)
-	for i := range moments {
-		a.write("f", strconv.Itoa(i))
-		head := a.commit("f")
-		var moved []RefUpdate
-		for n := range branches {
-			name := fmt.Sprintf("refs/heads/branch-%d", n)
-			old, err := a.Ref(name)
-			if err != nil && !errors.Is(err, ErrNotFound) {
-				t.Fatal(err)
-			}
-			moved = append(moved, RefUpdate{Name: name, New: head, Old: old})
-		}
-		a.ok(a.UpdateRefs(t.Context(), moved, ""))
-		began := time.Now()
-		if i == 0 {
-			b.ok(fetch(t.Context()))
-			whole = time.Since(began)
-			continue
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), whole*time.Duration(i)/moments)
-		_ = fetch(ctx) // or it was done before
-		cancel()
-		a.ok(filepath.WalkDir(b.path(".git/refs"), func(path string, _ fs.DirEntry, err error) error {
+		_, _ = b.Fetch(ctx, "peer", near) // it may have come to its end
+	}, func(moment int) {
+		b.ok(filepath.WalkDir(b.path(".git/refs"), func(path string, _ fs.DirEntry, err error) error {
 			if strings.HasSuffix(path, ".lock") {
-				t.Errorf("cancelled after %d of %d parts: %s is left", i, moments, path)
+				t.Errorf("ended after %d of 40 parts: %s is left", moment, path)
 				return os.Remove(path)
 			}
 			return err
 		}))
-	}
-	b.ok(fetch(t.Context()))
+	})
+}
+
+// TestEndedPushLeavesNoLocks ends pushes to a repository of this machine at many moments: the next one moves all branches there.
+func TestEndedPushLeavesNoLocks(t *testing.T) {
+	a := newClone(t)
+	hub(t, a)
+	var names []string
+	endings(t, 30, func() { names = a.advanceAll(15) }, func(ctx context.Context) {
+		_ = a.PushRemote(ctx, "hub", names)
+	}, func(moment int) {
+		err := errors.New("not tried")
+		for deadline := time.Now().Add(30 * time.Second); err != nil && time.Now().Before(deadline); { // what the ended one has started may be at work
+			err = a.PushRemote(t.Context(), "hub", names)
+		}
+		if err != nil {
+			t.Fatalf("ended after %d of 30 parts: %v", moment, err)
+		}
+	})
 }

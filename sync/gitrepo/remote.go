@@ -9,6 +9,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 // ErrBehind says that a remote has commits that are not in what was to be pushed. Fetch, merge and push again.
@@ -152,6 +153,8 @@ func (r *Repo) SSHCommand() string {
 // gitRemote runs a git command that talks to a remote.
 func (r *Repo) gitRemote(ctx context.Context, name string, args []string) ([]byte, error) {
 	cmd := r.command(ctx, args...)
+	// Not what it has started: that may move references in a repository of this machine, and ends when it is left alone.
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	// An empty GIT_ASKPASS keeps a window from opening; what credential helpers know is used.
 	cmd.Env = append(cmd.Env, "GIT_ASKPASS=", "GIT_SSH_COMMAND="+r.SSHCommand())
 	var out bytes.Buffer
