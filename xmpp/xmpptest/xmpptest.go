@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	mathrand "math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -294,12 +295,16 @@ func poll(ctx context.Context, f func() error) error {
 // ports maps the variables that testdata/ejabberd/run reads to port numbers.
 type ports map[string]int
 
+// Ports of servers are in this range, from which systems give none to whoever asks for any: while a server is away for a restart, a connection could
+// get its port.
+const firstPort, pastPorts = 20_000, 32_000
+
 // freePorts finds ports that nobody listens on now. The server is told them,
 // because clients must find it at the same address after a restart.
 func freePorts(ctx context.Context) (ports, error) {
 	p := ports{}
 	for _, name := range []string{"STARTTLS_PORT", "TLS_PORT", "SHAPED_PORT", "HTTP_PORT", "PROXY65_PORT", "STUN_PORT"} {
-		l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+		l, err := listenFixed(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -307,6 +312,17 @@ func freePorts(ctx context.Context) (ports, error) {
 		p[name] = l.Addr().(*net.TCPAddr).Port
 	}
 	return p, nil
+}
+
+// listenFixed takes a port of the range.
+func listenFixed(ctx context.Context) (l net.Listener, err error) {
+	for range 100 {
+		port := firstPort + mathrand.IntN(pastPorts-firstPort)
+		if l, err = new(net.ListenConfig).Listen(ctx, "tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			return l, nil
+		}
+	}
+	return nil, fmt.Errorf("find a free port: %w", err)
 }
 
 func (p ports) address(name string) string { return fmt.Sprintf("127.0.0.1:%d", p[name]) }
