@@ -57,7 +57,8 @@ func (r *Repo) Program(ctx context.Context, name string, args ...string) *exec.C
 	cmd.Dir = r.dir
 	cmd.Env = gitEnv()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	// Its own children (index-pack, the helper of a fetch) end with it; git removes its lock files on SIGTERM.
+	// Its own children (index-pack, the helper of a fetch) end with it; git removes its lock files on SIGTERM, but for one that it
+	// is about to make.
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
 	cmd.WaitDelay = 2 * time.Second
 	if err := r.objects.flush(); err != nil {

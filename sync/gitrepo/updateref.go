@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strings"
 	"time"
 )
@@ -215,8 +216,8 @@ func (r *Repo) refError(updates []RefUpdate, err error) error {
 	}
 	if msg := err.Error(); strings.Contains(msg, ".lock': File exists") {
 		for _, u := range updates {
-			if folder, _, _ := splitDir(u.Name); strings.HasPrefix(folder, "refs/remotes/") {
-				err = errors.Join(err, r.releaseRefs(folder)) // for the next time
+			if strings.HasPrefix(u.Name, "refs/remotes/") { // for the next time
+				err = errors.Join(err, removeLock(filepath.Join(r.gitDir, filepath.FromSlash(u.Name)+".lock"), time.Now().Add(-abandonedAfter)))
 			}
 		}
 		return fmt.Errorf("update references: %w: %w", ErrRefMoved, err)
